@@ -1,0 +1,223 @@
+"""What happens in one run, from its lanes to its stored end: one coroutine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+from uuid import uuid4
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from moltbot_gw.agents.lanes import LaneTicket
+from moltbot_gw.agents.prompt import PromptBuilder
+from moltbot_gw.agents.request import RunRequest
+from moltbot_gw.agents.roster import Agent
+from moltbot_gw.agents.run import Run
+from moltbot_gw.agents.turns import news_of, without_retry
+from moltbot_gw.errors import (
+    Draining,
+    GatewayError,
+    InternalError,
+    RunAborted,
+    RunTimedOut,
+)
+from moltbot_gw.events import Completion, RunOutcome
+from moltbot_gw.interfaces import (
+    History,
+    IModelProvider,
+    ISessionStore,
+    TurnEnd,
+    TurnStart,
+)
+from moltbot_gw.messages import AssistantMessage, ModelRequest
+
+_log = Logger()
+T = TypeVar("T")
+
+
+class ExecutionTools(msgspec.Struct, frozen=True, kw_only=True):
+    """What every run needs and none owns.
+
+    *now* is the wall clock, in local time with its zone; *fresh_after_ms* maps a store
+    key to the time (Unix ms) before which its session counts as too old.
+    """
+
+    store: ISessionStore
+    clock: IReactorTime
+    now: Callable[[], datetime]
+    fresh_after_ms: Callable[[str], int]
+
+
+class Execution:
+    """Drives one run.
+
+    In order: wait for the lanes, read the history, store the user's turn, call the
+    model, store the assistant's turn, end the run.  What was stored is never undone;
+    whatever goes wrong becomes the run's outcome, so ``start`` never fails.
+    """
+
+    def __init__(
+        self,
+        *,
+        tools: ExecutionTools,
+        run: Run,
+        ticket: LaneTicket,
+        agent: Agent,
+        provider: IModelProvider,
+        prompt: PromptBuilder,
+        request: RunRequest,
+    ) -> None:
+        self._tools = tools
+        self._run = run
+        self._ticket = ticket
+        self._agent = agent
+        self._provider = provider
+        self._prompt = prompt
+        self._request = request
+        self._session_id = ""
+        self._started_at_ms: int | None = None
+
+    def start(self) -> Deferred[None]:
+        """Begin; the Deferred fires once the run has ended."""
+        return Deferred.fromCoroutine(self._main())
+
+    async def _main(self) -> None:
+        try:
+            outcome = await self._steps()
+        except GatewayError as error:
+            outcome = self._outcome(error)
+        except Exception:
+            _log.failure("run {run_id} failed", run_id=self._run.run_id)
+            outcome = self._outcome(InternalError("The run failed unexpectedly."))
+        finally:
+            self._ticket.close()
+        self._run.end(outcome)
+
+    async def _steps(self) -> RunOutcome:
+        await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
+        call = await self._begin()
+        outcome = await self._call_model(call)
+        await self._store_end(outcome)
+        return outcome
+
+    async def _begin(self) -> ModelRequest:
+        """Read what the session holds, and store the first half of the turn."""
+        request, tools = self._request, self._tools
+        history = History()
+        if not request.anonymous:
+            fresh_after = tools.fresh_after_ms(request.store_key)
+            history = await tools.store.history(request.store_key, fresh_after)
+        if self._run.cancelled is not None:
+            raise self._run.cancelled
+        news = news_of(request.messages, has_history=bool(history.messages))
+        self._session_id = history.session_id or str(uuid4())
+        now = tools.now()
+        self._started_at_ms = _ms(now)
+        model = self._agent.model
+        await tools.store.begin_turn(
+            TurnStart(
+                run_id=self._run.run_id,
+                session_key=request.store_key,
+                session_id=self._session_id,
+                agent_id=self._agent.id,
+                provider=model.provider,
+                model=model.model,
+                messages=news,
+                started_at_ms=self._started_at_ms,
+                anonymous=request.anonymous,
+            )
+        )
+        return ModelRequest(
+            model=model.model,
+            system=self._prompt.build(request.extra_system, now),
+            messages=without_retry(history.messages, news) + news,
+            options=request.options,
+        )
+
+    async def _call_model(self, call: ModelRequest) -> RunOutcome:
+        """Stream the model's answer into the run; return how that ended."""
+        self._run.begin(self._started_at_ms or 0)
+        timer = self._tools.clock.callLater(self._agent.timeout, self._time_out)
+        try:
+            completion = await self._interruptible(
+                self._provider.stream(call, self._run)
+            )
+        except GatewayError as error:
+            return self._outcome(error)
+        except Exception:
+            _log.failure("run {run_id} failed", run_id=self._run.run_id)
+            return self._outcome(InternalError("The run failed unexpectedly."))
+        finally:
+            if timer.active():
+                timer.cancel()
+        return self._outcome(completion)
+
+    async def _store_end(self, outcome: RunOutcome) -> None:
+        text, reasoning = self._run.text(), self._run.reasoning()
+        messages: tuple[AssistantMessage, ...] = ()
+        if text or reasoning or outcome.state == "done":
+            reason = outcome.finish_reason or _cut_reason(outcome)
+            messages = (AssistantMessage(text, reasoning, (), reason),)
+        await self._tools.store.end_turn(
+            TurnEnd(
+                run_id=self._run.run_id,
+                session_key=self._request.store_key,
+                session_id=self._session_id,
+                messages=messages,
+                state=outcome.state,
+                error_code=outcome.error.code if outcome.error else None,
+                usage=outcome.usage,
+                ended_at_ms=outcome.ended_at_ms,
+            )
+        )
+
+    async def _interruptible(self, waiting: Deferred[T]) -> T:
+        """Await *waiting*, which ``Run.cancel`` may cancel.
+
+        Twisted's ``CancelledError`` goes no further than here: it is an ``Exception``,
+        and whoever catches it by accident would lose the reason.
+        """
+        self._run.on_cancel(lambda _: waiting.cancel())
+        try:
+            return await waiting
+        except (CancelledError, GatewayError):
+            if self._run.cancelled is not None:
+                raise self._run.cancelled from None
+            raise
+        finally:
+            self._run.on_cancel(None)
+
+    def _time_out(self) -> None:
+        seconds = f"{self._agent.timeout:g}"
+        self._run.cancel(RunTimedOut(f"The run took longer than {seconds} seconds."))
+
+    def _outcome(self, result: Completion | GatewayError) -> RunOutcome:
+        ended_at_ms = _ms(self._tools.now())
+        if isinstance(result, Completion):
+            return RunOutcome(
+                state="done",
+                finish_reason=result.finish_reason,
+                usage=result.usage,
+                started_at_ms=self._started_at_ms,
+                ended_at_ms=ended_at_ms,
+            )
+        aborted = isinstance(result, (RunAborted, Draining))
+        return RunOutcome(
+            state="aborted" if aborted else "failed",
+            error=result,
+            started_at_ms=self._started_at_ms,
+            ended_at_ms=ended_at_ms,
+        )
+
+
+def _cut_reason(outcome: RunOutcome) -> str:
+    cut = outcome.state == "aborted" or isinstance(outcome.error, RunTimedOut)
+    return "aborted" if cut else "error"
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,132 @@
+"""Lanes: who may run now, who waits, and when there are too many.
+
+Every run takes the slot of its session's lane first (one at a time, so that turns keep
+their order), then one of the global lane.  Waiting is first come, first served.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted.internet.defer import Deferred, succeed
+
+from moltbot_gw.errors import GatewayError, QueueFull
+
+RETRY_AFTER = 5
+"""Seconds that a refused client is asked to wait: about one short answer."""
+
+
+class Lane:
+    """A queue with *limit* slots."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._waiting: deque[Deferred[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot."""
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody holds or awaits a slot."""
+        return not self._taken and not self._waiting
+
+    def acquire(self) -> Deferred[None]:
+        """Fire when a slot is ours.  Cancelling gives up the place in the queue.
+
+        The holder of a slot must ``release`` it, once.
+        """
+        if self._taken < self._limit:
+            self._taken += 1
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
+        return waiter
+
+    def release(self) -> None:
+        """Give a slot back; the one that waits longest gets it."""
+        if self._waiting:
+            self._waiting.popleft().callback(None)
+        else:
+            self._taken -= 1
+
+    def refuse_waiting(self, error: GatewayError) -> None:
+        """Fail everybody who waits."""
+        while self._waiting:
+            self._waiting.popleft().errback(error)
+
+
+class Lanes:
+    """All lanes of the gateway; a session's lane exists only while it is in use.
+
+    *max_waiting* bounds the runs that wait anywhere, *max_waiting_per_session* those
+    that wait for the same session.
+    """
+
+    def __init__(
+        self, *, max_concurrent: int, max_waiting: int, max_waiting_per_session: int
+    ) -> None:
+        self._main = Lane(max_concurrent)
+        self._sessions: dict[str, Lane] = {}
+        self._admitted = 0
+        self._max_admitted = max_concurrent + max_waiting
+        self._max_waiting_per_session = max_waiting_per_session
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody runs or waits, in any lane."""
+        return not self._admitted and not self._sessions and self._main.idle
+
+    def enter(self, session_key: str) -> LaneTicket:
+        """Admit a run, or raise ``QueueFull``; the ticket must be closed."""
+        lane = self._sessions.get(session_key)
+        if lane is not None and lane.waiting >= self._max_waiting_per_session:
+            raise self._full("this session")
+        if self._admitted >= self._max_admitted:
+            raise self._full("this gateway")
+        if lane is None:
+            lane = self._sessions[session_key] = Lane(limit=1)
+        self._admitted += 1
+        return LaneTicket(self, session_key, lane)
+
+    def refuse_waiting(self, error: GatewayError) -> None:
+        """Fail every run that has not got both its slots yet."""
+        self._main.refuse_waiting(error)
+        for lane in tuple(self._sessions.values()):
+            lane.refuse_waiting(error)
+
+    @staticmethod
+    def _full(where: str) -> QueueFull:
+        message = f"Too many runs of {where} are waiting; try again later."
+        return QueueFull(message, retry_after=RETRY_AFTER)
+
+    def _leave(self, session_key: str, lane: Lane) -> None:
+        self._admitted -= 1
+        if lane.idle:
+            self._sessions.pop(session_key, None)
+
+
+class LaneTicket:
+    """One run's place: first in its session's lane, then in the global one."""
+
+    def __init__(self, lanes: Lanes, session_key: str, session_lane: Lane) -> None:
+        self._lanes = lanes
+        self._session_key = session_key
+        self._session_lane = session_lane
+        self._held: list[Lane] = []
+
+    async def ready(self) -> None:
+        """Wait for both slots.  Whatever becomes of it, ``close`` is still due."""
+        for lane in (self._session_lane, self._lanes._main):
+            await lane.acquire()
+            self._held.append(lane)
+
+    def close(self) -> None:
+        """Give back what is held and leave the lanes; call it exactly once."""
+        for lane in reversed(self._held):
+            lane.release()
+        self._held.clear()
+        self._lanes._leave(self._session_key, self._session_lane)

@@ -1,0 +1,121 @@
+"""The system prompt: who the agent is, its workspace's files, what the client adds."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from moltbot_gw.agents.roster import Agent
+
+EXPECTED_FILES = (
+    "AGENTS.md",
+    "SOUL.md",
+    "TOOLS.md",
+    "IDENTITY.md",
+    "USER.md",
+    "HEARTBEAT.md",
+    "BOOTSTRAP.md",
+)
+"""Named as missing when they are not there."""
+
+OPTIONAL_FILES = ("MEMORY.md", "memory.md")
+
+MAX_FILE_BYTES = 1024 * 1024
+"""A workspace file is read no further than this."""
+
+_HEAD_SHARE, _TAIL_SHARE = 0.7, 0.2
+
+_Signature = tuple[int, int, int]
+
+
+class WorkspaceFiles:
+    """The texts of a workspace's files, read again only when they have changed.
+
+    A look costs one ``stat`` a file, which is why it may happen on the reactor's
+    thread; the cache holds one text per file name that exists.
+    """
+
+    def __init__(self, folder: Path, max_chars: int) -> None:
+        self._folder = folder
+        self._max_chars = max_chars
+        self._cache: dict[str, tuple[_Signature, str]] = {}
+
+    def section(self) -> str:
+        """Return the files as one section of the prompt; empty without a workspace."""
+        if not self._folder.is_dir():
+            return ""
+        parts = ["# Project Context", "These files of your workspace are loaded:"]
+        for name in EXPECTED_FILES + OPTIONAL_FILES:
+            text = self._text(name)
+            if text is None:
+                if name in EXPECTED_FILES:
+                    place = self._folder / name
+                    parts.append(f"## {name}\n[MISSING] Expected at: {place}")
+            elif text.strip():
+                parts.append(f"## {name}\n{text}")
+        return "\n\n".join(parts)
+
+    def _text(self, name: str) -> str | None:
+        path = os.path.join(self._folder, name)
+        try:
+            found = os.stat(path)
+            signature = (found.st_mtime_ns, found.st_size, found.st_ino)
+            known = self._cache.get(name)
+            if known is not None and known[0] == signature:
+                return known[1]
+            with open(path, "rb") as file:
+                data = file.read(MAX_FILE_BYTES)
+        except OSError:
+            self._cache.pop(name, None)
+            return None
+        text = _shorten(data.decode("utf-8", "replace"), self._max_chars)
+        self._cache[name] = (signature, text)
+        return text
+
+
+def _shorten(text: str, max_chars: int) -> str:
+    if len(text) <= max_chars:
+        return text
+    head = text[: int(max_chars * _HEAD_SHARE)]
+    tail = text[len(text) - int(max_chars * _TAIL_SHARE) :]
+    cut = len(text) - len(head) - len(tail)
+    return f"{head}\n\n[... {cut} characters left out ...]\n\n{tail}"
+
+
+class PromptBuilder:
+    """Builds one agent's system prompt, run after run."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._files = WorkspaceFiles(agent.workspace, agent.bootstrap_max_chars)
+        self._opening = _opening(agent)
+        self._closing = (
+            f"Runtime: agent={agent.id} | model={agent.model} | channel=webchat"
+        )
+
+    def build(self, extra: str, now: datetime) -> str:
+        """Return the prompt; *extra* is the client's own system text, kept verbatim.
+
+        Only the date stands in it, not the time, so that providers can keep the
+        prefix in their cache.
+        """
+        parts = [
+            self._opening,
+            f"Today is {now:%A, %Y-%m-%d} ({now.tzname() or 'local time'}).",
+            self._files.section(),
+            extra,
+            self._closing,
+        ]
+        return "\n\n".join(part for part in parts if part)
+
+
+def _opening(agent: Agent) -> str:
+    who = agent.name or "a personal assistant"
+    if agent.emoji:
+        who += f" {agent.emoji}"
+    lines = [f"You are {who}, an agent that runs inside Moltbot."]
+    if agent.theme:
+        lines.append(f"Your theme: {agent.theme}.")
+    lines.append(f"Your workspace is {agent.workspace}.")
+    return "\n".join(lines)

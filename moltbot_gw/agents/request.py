@@ -1,0 +1,25 @@
+"""What an edge hands over to start a run."""
+
+from __future__ import annotations
+
+import msgspec
+
+from moltbot_gw.messages import Message, SamplingOptions
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run.
+
+    *session_key* is as the client spells it and only echoed; *store_key* is the one
+    that lanes and store go by.  An *anonymous* session is new and will be pruned.
+    *extra_system* goes into the system prompt of this run and is not stored.
+    """
+
+    run_id: str
+    agent_id: str
+    session_key: str
+    store_key: str
+    anonymous: bool
+    messages: tuple[Message, ...]
+    extra_system: str = ""
+    options: SamplingOptions = SamplingOptions()

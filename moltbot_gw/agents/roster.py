@@ -1,0 +1,143 @@
+"""The configured agents: who there is, whom a request means, what model they run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from moltbot_gw.config import (
+    DEFAULT_MODEL,
+    AgentEntry,
+    Config,
+    ModelChoice,
+    expand_home,
+    normalize_agent_id,
+)
+
+ECHO_MODEL = "echo/echo"
+"""What an agent runs when nothing at all is configured."""
+
+_PRODUCT = r"(?:moltbot|clawdbot|openclaw)"
+_MODEL = re.compile(
+    rf"(?:{_PRODUCT}[:/]|agent:)(?P<id>[a-z0-9][a-z0-9_-]{{0,63}})", re.IGNORECASE
+)
+
+
+class ModelRef(msgspec.Struct, frozen=True):
+    """A model by its provider: ``provider/model``; the model's id may hold slashes."""
+
+    provider: str
+    model: str
+    accepts_images: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+class Agent(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured agent, with all defaults filled in."""
+
+    id: str
+    name: str | None
+    theme: str | None
+    emoji: str | None
+    workspace: Path
+    model: ModelRef
+    timeout: float
+    bootstrap_max_chars: int
+
+
+class Roster(msgspec.Struct, frozen=True, kw_only=True):
+    """All agents by id, in the order of the configuration, and the default one."""
+
+    agents: Mapping[str, Agent]
+    default_id: str
+
+    def from_model(self, model: str | None) -> str | None:
+        """Return the agent id that a request's ``model`` names; None if it names none.
+
+        ``moltbot:default`` is the default agent, unless an agent has that id.
+        """
+        match = _MODEL.fullmatch(model or "")
+        if match is None:
+            return None
+        agent_id = match["id"].lower()
+        if agent_id == "default" and agent_id not in self.agents:
+            return self.default_id
+        return agent_id
+
+
+def build_roster(config: Config, home: Path, profile: str | None = None) -> Roster:
+    """Return the agents of *config*; one called ``main`` when it lists none.
+
+    *profile* is ``CLAWDBOT_PROFILE``: it is part of the default workspace's name.
+    """
+    entries = config.agents.list or (AgentEntry(id="main"),)
+    default = next((entry for entry in entries if entry.default), entries[0])
+    default_id = normalize_agent_id(default.id)
+    agents = {}
+    for entry in entries:
+        agent_id = normalize_agent_id(entry.id)
+        folder = _workspace(config, entry, agent_id == default_id, profile)
+        agents[agent_id] = _agent(config, entry, agent_id, home, folder)
+    return Roster(agents=agents, default_id=default_id)
+
+
+def _agent(
+    config: Config, entry: AgentEntry, agent_id: str, home: Path, folder: str
+) -> Agent:
+    identity = entry.identity
+    return Agent(
+        id=agent_id,
+        name=(identity.name if identity else None) or entry.name,
+        theme=identity.theme if identity else None,
+        emoji=identity.emoji if identity else None,
+        workspace=Path(expand_home(folder, home)),
+        model=_model(config, entry),
+        timeout=float(config.agents.defaults.timeout_seconds),
+        bootstrap_max_chars=config.agents.defaults.bootstrap_max_chars,
+    )
+
+
+def _workspace(
+    config: Config, entry: AgentEntry, is_default: bool, profile: str | None
+) -> str:
+    if entry.workspace:
+        return entry.workspace
+    if not is_default:
+        return f"~/clawd-{normalize_agent_id(entry.id)}"
+    if config.agents.defaults.workspace:
+        return config.agents.defaults.workspace
+    return f"~/clawd-{profile}" if profile and profile != "default" else "~/clawd"
+
+
+def _model(config: Config, entry: AgentEntry) -> ModelRef:
+    chosen = (
+        entry.model.primary if isinstance(entry.model, ModelChoice) else entry.model
+    )
+    defaults = config.agents.defaults
+    if not chosen and defaults.model is not None:
+        chosen = defaults.model.primary
+    if not chosen:
+        chosen = DEFAULT_MODEL if config.models.providers else ECHO_MODEL
+    aliases = {
+        model.alias.lower(): ref
+        for ref, model in defaults.models.items()
+        if model.alias
+    }
+    return resolve_model(config, aliases.get(chosen.strip().lower(), chosen.strip()))
+
+
+def resolve_model(config: Config, ref: str) -> ModelRef:
+    """Return the model that *ref* names; without a slash it is one of Anthropic's."""
+    provider, slash, model = ref.partition("/")
+    if not slash:
+        provider, model = "anthropic", ref
+    provider = provider.lower()
+    entry = config.models.providers.get(provider)
+    known = {known.id: known for known in entry.models} if entry else {}
+    images = model in known and "image" in known[model].input
+    return ModelRef(provider, model, images)

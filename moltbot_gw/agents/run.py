@@ -1,0 +1,247 @@
+"""One execution of an agent: its log, its readers, and the one rule of flow.
+
+    the source is paused exactly when the run has subscribers and all are paused
+
+It is evaluated again whenever one of its terms may have changed: at subscribe,
+unsubscribe, pause, resume, and when the source registers.  One reader (nearly every
+request of an editor) thus gets plain TCP backpressure from end to end; a fast and a
+slow reader of one run do not disturb each other, because neither owns a queue: each
+owns a position in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from moltbot_gw.agents.text import TextSegment
+from moltbot_gw.errors import GatewayError, ProviderFailed
+from moltbot_gw.events import (
+    ModelEvent,
+    ReasoningDelta,
+    RunEnded,
+    RunEvent,
+    RunOutcome,
+    RunStarted,
+    TextDelta,
+)
+from moltbot_gw.interfaces import IRunSink, IRunSubscriber
+
+_log = Logger()
+
+MAX_TAKE_CHARS = 16 * 1024
+"""The most text in one event that a cursor hands out."""
+
+
+class _TextEntry:
+    """A stretch of the log that is all text or all reasoning."""
+
+    def __init__(self, kind: type[TextDelta] | type[ReasoningDelta]) -> None:
+        self.kind = kind
+        self.segment = TextSegment()
+
+
+_Entry = RunStarted | RunEnded | _TextEntry
+
+
+@implementer(IRunSink)
+class Run:
+    """The log of one run, and everybody who reads or feeds it.
+
+    A run is ``waiting`` until ``begin``, then ``running``, and ``ended`` after ``end``,
+    which happens exactly once.  Nothing is appended after the end.
+    """
+
+    def __init__(
+        self, *, run_id: str, agent_id: str, session_key: str, max_bytes: int
+    ) -> None:
+        self.run_id = run_id
+        self.agent_id = agent_id
+        self.session_key = session_key
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: list[_Entry] = []
+        self._subscribers: list[IRunSubscriber] = []
+        self._source: IPushProducer | None = None
+        self._source_paused = False
+        self._waiters: list[Deferred[RunOutcome]] = []
+        self._interrupt: Callable[[GatewayError], None] | None = None
+        self.cancelled: GatewayError | None = None
+        self.outcome: RunOutcome | None = None
+
+    # -- for the service that drives the run
+
+    def begin(self, at_ms: int) -> None:
+        """Note that the run left its lanes and its turn is stored."""
+        self._append(RunStarted(at_ms))
+
+    def end(self, outcome: RunOutcome) -> None:
+        """Close the log with *outcome*; everybody who waits is told."""
+        assert self.outcome is None, "a run ends once"
+        self.outcome = outcome
+        self._append(RunEnded(outcome))
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(outcome)
+
+    def on_cancel(self, interrupt: Callable[[GatewayError], None] | None) -> None:
+        """Name what ``cancel`` stops from now on; None when nothing can be stopped.
+
+        Called at once when the run is cancelled already.
+        """
+        self._interrupt = interrupt
+        if interrupt is not None and self.cancelled is not None:
+            interrupt(self.cancelled)
+
+    def text(self) -> str:
+        """Return the assistant's words so far."""
+        return self._whole(TextDelta)
+
+    def reasoning(self) -> str:
+        """Return what was shown of the model's reasoning so far."""
+        return self._whole(ReasoningDelta)
+
+    # -- for whoever started it
+
+    def cancel(self, reason: GatewayError) -> None:
+        """Cut the run off; *reason* becomes its error.  Harmless when it has ended.
+
+        The run ends a little later, after its partial text is stored.
+        """
+        if self.outcome is not None or self.cancelled is not None:
+            return
+        self.cancelled = reason
+        if self._interrupt is not None:
+            self._interrupt(reason)
+
+    def when_ended(self) -> Deferred[RunOutcome]:
+        """Return a fresh Deferred for the outcome; cancelling it only stops waiting."""
+        waiter: Deferred[RunOutcome] = Deferred(self._forget_waiter)
+        if self.outcome is not None:
+            waiter.callback(self.outcome)
+        else:
+            self._waiters.append(waiter)
+        return waiter
+
+    def subscribe(self, subscriber: IRunSubscriber) -> Cursor:
+        """Let *subscriber* read from the start of the log, until ``unsubscribe``."""
+        self._subscribers.append(subscriber)
+        self.flow_changed()
+        return Cursor(self)
+
+    def unsubscribe(self, subscriber: IRunSubscriber) -> None:
+        """Forget *subscriber*; harmless when it is not subscribed."""
+        if subscriber in self._subscribers:
+            self._subscribers.remove(subscriber)
+            self.flow_changed()
+
+    def flow_changed(self) -> None:
+        """Apply the rule of flow; a subscriber calls it when its ``paused`` changes."""
+        paused = bool(self._subscribers) and all(s.paused for s in self._subscribers)
+        if self._source is None or paused == self._source_paused:
+            return
+        self._source_paused = paused
+        if paused:
+            self._source.pauseProducing()
+        else:
+            self._source.resumeProducing()
+
+    # -- IRunSink, for the provider
+
+    def extend(self, events: Iterable[ModelEvent]) -> None:
+        """Append *events*; a run that grows over its limit is cancelled instead."""
+        if self.outcome is not None or self.cancelled is not None:
+            return
+        for event in events:
+            text = event.text
+            self._bytes += len(text) if text.isascii() else len(text.encode())
+            if self._bytes > self._max_bytes:
+                message = f"The answer is longer than {self._max_bytes} bytes."
+                self.cancel(ProviderFailed(message))
+                break
+            self._append_text(event)
+        self._wake()
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """Take *producer* as the source; it is paused at once if the rule says so."""
+        assert streaming, "a source pushes"
+        assert self._source is None, "a run has one source at a time"
+        self._source = producer
+        self._source_paused = False
+        self.flow_changed()
+
+    def unregisterProducer(self) -> None:
+        """Forget the source."""
+        self._source = None
+
+    # -- inside
+
+    def _append(self, event: RunStarted | RunEnded) -> None:
+        self._entries.append(event)
+        self._wake()
+
+    def _append_text(self, event: ModelEvent) -> None:
+        last = self._entries[-1] if self._entries else None
+        if not isinstance(last, _TextEntry) or last.kind is not type(event):
+            last = _TextEntry(type(event))
+            self._entries.append(last)
+        last.segment.append(event.text)
+
+    def _wake(self) -> None:
+        for subscriber in tuple(self._subscribers):
+            if not subscriber.paused:
+                try:
+                    subscriber.wake()
+                except Exception:
+                    # One broken reader must not take the run from the others.
+                    _log.failure("a reader of run {run_id} failed", run_id=self.run_id)
+                    self.unsubscribe(subscriber)
+
+    def _whole(self, kind: type[TextDelta] | type[ReasoningDelta]) -> str:
+        return "".join(
+            entry.segment.whole()
+            for entry in self._entries
+            if isinstance(entry, _TextEntry) and entry.kind is kind
+        )
+
+    def _forget_waiter(self, waiter: Deferred[RunOutcome]) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+
+class Cursor:
+    """A reader's position in a run's log.
+
+    A position is an entry and, in an entry of text, a number of characters, so that it
+    stays right however the text was cut into pieces.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._index = 0
+        self._offset = 0
+
+    def take(self, max_chars: int = MAX_TAKE_CHARS) -> RunEvent | None:
+        """Return the next event and move past it; None when there is nothing unread.
+
+        Neighbouring text comes as one delta of at most *max_chars* characters.
+        """
+        entries = self._run._entries
+        while self._index < len(entries):
+            entry = entries[self._index]
+            if not isinstance(entry, _TextEntry):
+                self._index += 1
+                return entry
+            if self._offset < len(entry.segment):
+                text = entry.segment.read(self._offset, max_chars)
+                self._offset += len(text)
+                return entry.kind(text)
+            if self._index + 1 == len(entries):
+                return None  # this stretch may still grow
+            self._index += 1
+            self._offset = 0
+        return None

@@ -1,0 +1,150 @@
+"""The one way to start a run, whichever edge asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from moltbot_gw.agents.execution import Execution, ExecutionTools
+from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.prompt import PromptBuilder
+from moltbot_gw.agents.request import RunRequest
+from moltbot_gw.agents.roster import Roster
+from moltbot_gw.agents.run import Run
+from moltbot_gw.agents.turns import has_images
+from moltbot_gw.errors import Draining, InvalidRequest, ModelNotFound, ProviderFailed
+from moltbot_gw.interfaces import IModelProvider, ISessionStore
+
+_log = Logger()
+
+DRAIN_RETRY_AFTER = 5
+"""Seconds that a client is asked to wait while the gateway restarts."""
+
+
+class AgentService:
+    """Owns every run from its start to its end.
+
+    An edge that started a run only reads it: a lost connection ends the reading, and
+    whether it also ends the run is the edge's decision, made with ``Run.cancel``.
+    """
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        providers: Mapping[str, IModelProvider],
+        store: ISessionStore,
+        lanes: Lanes,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        fresh_after_ms: Callable[[str], int],
+        max_run_bytes: int,
+    ) -> None:
+        self.roster = roster
+        self._providers = providers
+        self._lanes = lanes
+        self._clock = clock
+        self._max_run_bytes = max_run_bytes
+        self._tools = ExecutionTools(
+            store=store, clock=clock, now=now, fresh_after_ms=fresh_after_ms
+        )
+        self._prompts = {
+            agent.id: PromptBuilder(agent) for agent in roster.agents.values()
+        }
+        self._runs: dict[str, Run] = {}
+        self._observers: list[Callable[[Run], None]] = []
+        self._draining = False
+        self._idle: Deferred[None] | None = None
+
+    @property
+    def running(self) -> int:
+        """How many runs have not ended."""
+        return len(self._runs)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no run, and nothing that belongs to one, is left."""
+        return not self._runs and self._lanes.idle
+
+    def observe(self, observer: Callable[[Run], None]) -> None:
+        """Call *observer* with every run, before it leaves its lanes."""
+        self._observers.append(observer)
+
+    def start_run(self, request: RunRequest) -> Run:
+        """Start a run of *request*; it goes on by itself until it ends.
+
+        Raises ``ModelNotFound`` for an unknown agent, ``Draining``, ``QueueFull``,
+        ``InvalidRequest`` for pictures that the model does not take, ``ProviderFailed``
+        when the agent's provider is not configured; nothing is created then.
+        """
+        agent = self.roster.agents.get(request.agent_id)
+        if agent is None:
+            raise ModelNotFound(f'There is no agent "{request.agent_id}".')
+        if self._draining:
+            raise Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
+        provider = self._providers.get(agent.model.provider)
+        if provider is None:
+            raise ProviderFailed(
+                f'Agent "{agent.id}" uses the model {agent.model}, but the provider'
+                f' "{agent.model.provider}" is not configured (models.providers).'
+            )
+        if has_images(request.messages) and not agent.model.accepts_images:
+            raise InvalidRequest(
+                f'messages: the model of agent "{agent.id}" does not take images.',
+                param="messages",
+            )
+        ticket = self._lanes.enter(request.store_key)
+        run = Run(
+            run_id=request.run_id,
+            agent_id=agent.id,
+            session_key=request.session_key,
+            max_bytes=self._max_run_bytes,
+        )
+        self._runs[run.run_id] = run
+        for observer in self._observers:
+            observer(run)
+        execution = Execution(
+            tools=self._tools,
+            run=run,
+            ticket=ticket,
+            agent=agent,
+            provider=provider,
+            prompt=self._prompts[agent.id],
+            request=request,
+        )
+        execution.start().addBoth(self._forget, run)
+        return run
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new run, let the running ones finish, cancel what is left then.
+
+        Returns when no run is left; their turns are stored by then.
+        """
+        self._draining = True
+        error = Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
+        self._lanes.refuse_waiting(error)
+        if not self._runs:
+            return
+        _log.info("waiting for {count} runs to finish", count=len(self._runs))
+        timer = self._clock.callLater(seconds, self._cancel_all, error)
+        self._idle = Deferred()
+        try:
+            await self._idle
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _cancel_all(self, error: Draining) -> None:
+        _log.warn("cutting off {count} runs", count=len(self._runs))
+        for run in tuple(self._runs.values()):
+            run.cancel(error)
+
+    def _forget(self, _: object, run: Run) -> None:
+        del self._runs[run.run_id]
+        if not self._runs and self._idle is not None:
+            idle, self._idle = self._idle, None
+            idle.callback(None)

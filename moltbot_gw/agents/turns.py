@@ -1,0 +1,50 @@
+"""What a request adds to a conversation that the session may already know."""
+
+from __future__ import annotations
+
+from moltbot_gw.errors import InvalidRequest
+from moltbot_gw.messages import AssistantMessage, ImagePart, Message
+
+
+def news_of(messages: tuple[Message, ...], *, has_history: bool) -> tuple[Message, ...]:
+    """Return those of *messages* that are to be added to the session.
+
+    A fresh session takes all; one with turns takes what follows the last message of the
+    assistant, because it has the rest.  So a client may send the whole conversation or
+    only the news.  Raises ``InvalidRequest`` when there is no news.
+    """
+    if not has_history:
+        return messages
+    start = len(messages)
+    while start and not isinstance(messages[start - 1], AssistantMessage):
+        start -= 1
+    if start == len(messages):
+        raise InvalidRequest(
+            "messages: nothing follows the last message of the assistant; this session"
+            " knows the rest, so add a new message of role user or tool.",
+            param="messages",
+        )
+    return messages[start:]
+
+
+def without_retry(
+    history: tuple[Message, ...], news: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    """Return *history* without an unanswered copy of *news* at its end.
+
+    Clients send a request again when it failed; the model should read it once.
+    """
+    while news and len(history) >= len(news) and history[-len(news) :] == news:
+        history = history[: -len(news)]
+    return history
+
+
+def has_images(messages: tuple[Message, ...]) -> bool:
+    """Whether any of *messages* shows a picture."""
+    return any(
+        isinstance(part, ImagePart)
+        for message in messages
+        if not isinstance(message, AssistantMessage)
+        and not isinstance(message.content, str)
+        for part in message.content
+    )

@@ -1,0 +1,80 @@
+"""Strict loading of a Moltbot configuration into frozen values.
+
+`load_config` is the way in.  Everything that it returns is checked: nobody after it
+looks at a raw tree, a path with ``~``, or a ``${VAR}``.
+"""
+
+from __future__ import annotations
+
+from .duration import parse_duration
+from .environ import load_environ
+from .issues import ConfigError, Issue
+from .load import LoadedConfig, load_config
+from .model import Config
+from .model_agents import (
+    DEFAULT_MODEL,
+    AgentDefaults,
+    AgentEntry,
+    Agents,
+    Identity,
+    ModelChoice,
+    ModelSettings,
+    normalize_agent_id,
+)
+from .model_gateway import (
+    ChatCompletions,
+    Cors,
+    Endpoints,
+    Gateway,
+    GatewayAuth,
+    GatewayTls,
+    Http,
+    Limits,
+)
+from .model_others import Env, Logging
+from .model_providers import Compat, Cost, ModelEntry, Models, ProviderEntry
+from .model_session import Reset, ResetByType, Session
+from .paths import config_path, expand_home, state_dir
+from .secret import Secret, Unread, decode_hook
+
+__all__ = [
+    "load_config",
+    "LoadedConfig",
+    "ConfigError",
+    "Issue",
+    "Config",
+    "Gateway",
+    "GatewayAuth",
+    "GatewayTls",
+    "Http",
+    "Endpoints",
+    "ChatCompletions",
+    "Cors",
+    "Limits",
+    "Agents",
+    "AgentDefaults",
+    "AgentEntry",
+    "Identity",
+    "ModelChoice",
+    "ModelSettings",
+    "DEFAULT_MODEL",
+    "Models",
+    "ProviderEntry",
+    "ModelEntry",
+    "Cost",
+    "Compat",
+    "Session",
+    "Reset",
+    "ResetByType",
+    "Env",
+    "Logging",
+    "Secret",
+    "Unread",
+    "decode_hook",
+    "state_dir",
+    "config_path",
+    "load_environ",
+    "expand_home",
+    "normalize_agent_id",
+    "parse_duration",
+]

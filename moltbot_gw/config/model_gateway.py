@@ -1,0 +1,235 @@
+"""The ``gateway`` section: port, secret, HTTP, limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from .fields import Count, Flag, Positive, Seconds, Section, Strings, Text, doc, ours
+from .issues import BadField, Place
+from .secret import Secret
+
+_ORIGIN = re.compile(
+    r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?", re.ASCII
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class GatewayAuth(Section, frozen=True, kw_only=True):
+    """The one secret that every client must present."""
+
+    mode: Annotated[
+        Literal["token", "password"] | None,
+        doc("default: password if one is known, else token"),
+    ] = None
+    token: Secret | None = None
+    password: Secret | None = None
+    allow_tailscale: Flag = None
+
+
+class GatewayTls(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """HTTPS on the same port; unknown keys in here are dropped, as in the original."""
+
+    enabled: bool = False
+    auto_generate: Annotated[
+        bool, doc("make a self-signed certificate when there is none")
+    ] = True
+    cert_path: Annotated[Text, doc("PEM; default in the state directory")] = None
+    key_path: Annotated[Text, doc("PEM; default in the state directory")] = None
+    ca_path: Annotated[Text, doc("PEM of authorities for client certificates")] = None
+
+
+class ControlUi(Section, frozen=True, kw_only=True):
+    """The original's browser pages."""
+
+    enabled: bool = True
+    base_path: str = ""
+    allow_insecure_auth: bool = False
+    dangerously_disable_device_auth: bool = False
+
+
+class Tailscale(Section, frozen=True, kw_only=True):
+    """Publishing the port with Tailscale."""
+
+    mode: Literal["off", "serve", "funnel"] = "off"
+    reset_on_exit: bool = False
+
+
+class Remote(Section, frozen=True, kw_only=True):
+    """Where a client in remote mode finds its gateway."""
+
+    url: Text = None
+    transport: Literal["ssh", "direct"] | None = None
+    token: Secret | None = None
+    password: Secret | None = None
+    tls_fingerprint: Text = None
+    ssh_target: Text = None
+    ssh_identity: Text = None
+
+
+class Reload(Section, frozen=True, kw_only=True):
+    """What a changed file does to a running gateway."""
+
+    mode: Literal["off", "restart", "hot", "hybrid"] = "hybrid"
+    debounce_ms: Count = 300
+
+
+class NodesBrowser(Section, frozen=True, kw_only=True):
+    """Browsers on nodes."""
+
+    mode: Literal["auto", "manual", "off"] | None = None
+    node: Text = None
+
+
+class Nodes(Section, frozen=True, kw_only=True):
+    """Devices that lend the gateway their abilities."""
+
+    browser: NodesBrowser | None = None
+    allow_commands: Strings | None = None
+    deny_commands: Strings | None = None
+
+
+class ChatCompletions(Section, frozen=True, kw_only=True):
+    """``POST /v1/chat/completions``."""
+
+    enabled: bool = False
+    max_body_bytes: Annotated[
+        int, Meta(ge=1024, le=2**40), ours("largest request body")
+    ] = 20_971_520
+    on_disconnect: Annotated[
+        Literal["cancel", "finish"],
+        ours("what happens to a run whose client has gone"),
+    ] = "cancel"
+
+
+class Pdf(Section, frozen=True, kw_only=True):
+    """Limits on PDF files."""
+
+    max_pages: Positive | None = None
+    max_pixels: Positive | None = None
+    min_text_chars: Count | None = None
+
+
+class Images(Section, frozen=True, kw_only=True):
+    """Limits on images that a request brings."""
+
+    allow_url: Flag = None
+    allowed_mimes: Strings | None = None
+    max_bytes: Positive | None = None
+    max_redirects: Count | None = None
+    timeout_ms: Positive | None = None
+
+
+class Files(Images, frozen=True, kw_only=True):
+    """Limits on files that a request brings."""
+
+    max_chars: Positive | None = None
+    pdf: Pdf | None = None
+
+
+class Responses(Section, frozen=True, kw_only=True):
+    """``POST /v1/responses``."""
+
+    enabled: bool = False
+    max_body_bytes: Positive | None = None
+    files: Files | None = None
+    images: Images | None = None
+
+
+class Endpoints(Section, frozen=True, kw_only=True):
+    """The OpenAI-compatible paths, each off until it is enabled."""
+
+    chat_completions: ChatCompletions = ChatCompletions()
+    responses: Responses = Responses()
+
+
+class Cors(Section, frozen=True, kw_only=True):
+    """ours: which web pages may call the gateway from a browser."""
+
+    allowed_origins: Annotated[
+        Strings, ours("scheme://host[:port] each, compared as a whole")
+    ] = ()
+
+    def __post_init__(self) -> None:
+        origins = tuple(
+            _parse_origin(text, ("allowedOrigins", index))
+            for index, text in enumerate(self.allowed_origins)
+        )
+        msgspec.structs.force_setattr(self, "allowed_origins", origins)
+
+
+class Http(Section, frozen=True, kw_only=True):
+    """HTTP on the gateway's port."""
+
+    endpoints: Endpoints = Endpoints()
+    cors: Annotated[Cors, ours("cross-origin requests")] = Cors()
+    header_timeout_seconds: Annotated[
+        Seconds, ours("from the first byte of a request to the end of its headers")
+    ] = 10.0
+    body_timeout_seconds: Annotated[
+        Seconds, ours("from the end of the headers to the end of the body")
+    ] = 30.0
+    idle_timeout_seconds: Annotated[
+        Seconds, ours("without a request on a kept connection")
+    ] = 75.0
+    stall_timeout_seconds: Annotated[
+        Seconds, ours("with a full socket that the client does not read")
+    ] = 60.0
+    keep_alive_seconds: Annotated[
+        Seconds, ours("between two signs of life on a silent stream")
+    ] = 10.0
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """ours: bounds on what the gateway takes in."""
+
+    max_queued_runs: Annotated[Positive, ours("waiting runs, all sessions")] = 256
+    max_queued_per_session: Annotated[Positive, ours("waiting runs, each session")] = 20
+    max_run_bytes: Annotated[Positive, ours("the log of one run")] = 67_108_864
+
+
+class Gateway(Section, frozen=True, kw_only=True):
+    """The listener and everything on it."""
+
+    mode: Annotated[
+        Literal["local", "remote"] | None, doc("only a local gateway can be run")
+    ] = None
+    port: Annotated[int, Meta(ge=1, le=65535), doc("HTTP and WebSocket")] = 18789
+    bind: Annotated[
+        Literal["auto", "lan", "loopback", "custom", "tailnet"],
+        doc("which of the machine's addresses"),
+    ] = "loopback"
+    custom_bind_host: Annotated[Text, ours("the IP address for bind: custom")] = None
+    auth: GatewayAuth = GatewayAuth()
+    trusted_proxies: Annotated[
+        Strings, doc("IP addresses whose forwarded headers are believed")
+    ] = ()
+    tls: GatewayTls = GatewayTls()
+    control_ui: ControlUi = ControlUi()
+    tailscale: Tailscale = Tailscale()
+    remote: Remote = Remote()
+    reload: Reload = Reload()
+    nodes: Nodes = Nodes()
+    http: Http = Http()
+    limits: Annotated[Limits, ours("bounds")] = Limits()
+    drain_seconds: Annotated[
+        float, Meta(ge=0), ours("how long a stopping gateway waits for its runs")
+    ] = 30.0
+
+
+def _parse_origin(text: str, place: Place) -> str:
+    """Return *text* as a browser writes it: lower case, no default port."""
+    if text.strip() in ("*", "null"):
+        message = 'name each origin; "*" and "null" would let any page in'
+        raise BadField(place, message)
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        message = "expected scheme://host or scheme://host:port, without path or slash"
+        raise BadField(place, message)
+    scheme, host, port = match.groups()
+    if port is None or port == _DEFAULT_PORTS.get(scheme):
+        return f"{scheme}://{host}"
+    return f"{scheme}://{host}:{int(port)}"

@@ -1,0 +1,93 @@
+"""The ``models`` section: where models are served, and what each of them can do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from .fields import Flag, NotEmpty, Positive, Seconds, Section, Strings, Text, doc, ours
+from .secret import Secret
+
+Api = Literal[
+    "openai-completions",
+    "openai-responses",
+    "anthropic-messages",
+    "google-generative-ai",
+    "github-copilot",
+    "bedrock-converse-stream",
+]
+Price = Annotated[float, Meta(ge=0)]
+
+
+class Cost(Section, frozen=True, kw_only=True):
+    """USD per million tokens."""
+
+    input: Price = 0.0
+    output: Price = 0.0
+    cache_read: Price = 0.0
+    cache_write: Price = 0.0
+
+
+class Compat(Section, frozen=True, kw_only=True):
+    """What a server understands; None means what is usual for its API."""
+
+    supports_store: Flag = None
+    supports_developer_role: Flag = None
+    supports_reasoning_effort: Flag = None
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+
+
+class ModelEntry(Section, frozen=True, kw_only=True):
+    """One model of a provider."""
+
+    id: Annotated[NotEmpty, doc("as the provider calls it")]
+    name: Annotated[NotEmpty, doc("for people")]
+    api: Annotated[Api | None, doc("default: the provider's")] = None
+    reasoning: bool = False
+    input: tuple[Literal["text", "image"], ...] = ("text",)
+    cost: Cost = Cost()
+    context_window: Annotated[Positive, doc("tokens")] = 200_000
+    max_tokens: Annotated[Positive | None, doc("of one answer")] = None
+    headers: Annotated[dict[str, Secret], doc("added to the provider's")] = {}
+    compat: Compat = Compat()
+
+
+class ProviderEntry(Section, frozen=True, kw_only=True):
+    """One model service."""
+
+    base_url: NotEmpty
+    api_key: Secret | None = None
+    auth: Literal["api-key", "aws-sdk", "oauth", "token"] | None = None
+    api: Api | None = None
+    headers: Annotated[dict[str, Secret], doc("sent with every request")] = {}
+    auth_header: Annotated[
+        Flag, doc("send apiKey as a bearer token whatever the API's custom is")
+    ] = None
+    models: tuple[ModelEntry, ...]
+    connect_timeout_seconds: Annotated[Seconds, ours("until connected")] = 10.0
+    idle_timeout_seconds: Annotated[
+        Seconds, ours("between two pieces of an answer")
+    ] = 120.0
+    ca_file: Annotated[
+        Text, ours("PEM of the authorities to trust instead of the system's")
+    ] = None
+
+
+class BedrockDiscovery(Section, frozen=True, kw_only=True):
+    """Listing of the models on AWS."""
+
+    enabled: Flag = None
+    region: Text = None
+    provider_filter: Strings | None = None
+    refresh_interval: Annotated[int, Meta(ge=0)] | None = None
+    default_context_window: Positive | None = None
+    default_max_tokens: Positive | None = None
+
+
+class Models(Section, frozen=True, kw_only=True):
+    """All providers by their id."""
+
+    mode: Literal["merge", "replace"] = "merge"
+    providers: dict[str, ProviderEntry] = {}
+    bedrock_discovery: BedrockDiscovery | None = None

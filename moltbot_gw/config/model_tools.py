@@ -1,0 +1,139 @@
+"""The ``tools`` section and the ``tools`` of one agent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .fields import Count, Flag, Positive, Section, Strings, Text
+from .issues import BadField
+from .secret import Secret, Unread
+
+
+class ToolNames(Section, frozen=True, kw_only=True):
+    """Which tools: names, ``group:*`` or wildcards."""
+
+    allow: Strings | None = None
+    also_allow: Strings | None = None
+    deny: Strings | None = None
+
+    def __post_init__(self) -> None:
+        if self.allow and self.also_allow:
+            message = "allow and alsoAllow exclude each other; put all names in allow"
+            raise BadField(("alsoAllow",), message)
+
+
+class ToolPolicy(ToolNames, frozen=True, kw_only=True):
+    """Which tools, starting from a profile."""
+
+    profile: Literal["minimal", "coding", "messaging", "full"] | None = None
+
+
+class ToolScope(Section, frozen=True, kw_only=True):
+    """Tools in a narrower place."""
+
+    tools: ToolNames | None = None
+
+
+class ApplyPatch(Section, frozen=True, kw_only=True):
+    """The patch tool."""
+
+    enabled: Flag = None
+    allow_models: Strings | None = None
+
+
+class Exec(Section, frozen=True, kw_only=True):
+    """The command tool."""
+
+    host: Literal["sandbox", "gateway", "node"] | None = None
+    security: Literal["deny", "allowlist", "full"] | None = None
+    ask: Literal["off", "on-miss", "always"] | None = None
+    node: Text = None
+    path_prepend: Strings | None = None
+    safe_bins: Strings | None = None
+    background_ms: Positive | None = None
+    timeout_sec: Positive | None = None
+    cleanup_ms: Positive | None = None
+    notify_on_exit: Flag = None
+    apply_patch: ApplyPatch | None = None
+
+
+class AgentExec(Exec, frozen=True, kw_only=True):
+    """The command tool of one agent."""
+
+    approval_running_notice_ms: Count | None = None
+
+
+class Elevated(Section, frozen=True, kw_only=True):
+    """Who may run commands outside the sandbox; channels are out of scope here."""
+
+    enabled: Flag = None
+    allow_from: Unread | None = None
+
+
+class Perplexity(Section, frozen=True, kw_only=True):
+    """One search service."""
+
+    api_key: Secret | None = None
+    base_url: Text = None
+    model: Text = None
+
+
+class WebSearch(Section, frozen=True, kw_only=True):
+    """The search tool."""
+
+    enabled: Flag = None
+    provider: Literal["brave", "perplexity"] | None = None
+    api_key: Secret | None = None
+    max_results: Positive | None = None
+    timeout_seconds: Positive | None = None
+    cache_ttl_minutes: Count | None = None
+    perplexity: Perplexity | None = None
+
+
+class WebFetch(Section, frozen=True, kw_only=True):
+    """The page reading tool."""
+
+    enabled: Flag = None
+    max_chars: Positive | None = None
+    timeout_seconds: Positive | None = None
+    cache_ttl_minutes: Count | None = None
+    max_redirects: Count | None = None
+    user_agent: Text = None
+
+
+class Web(Section, frozen=True, kw_only=True):
+    """The web tools."""
+
+    search: WebSearch | None = None
+    fetch: WebFetch | None = None
+
+
+class AgentToAgent(Section, frozen=True, kw_only=True):
+    """Messages between agents."""
+
+    enabled: bool = False
+    allow: Strings | None = None
+
+
+class AgentTools(ToolPolicy, frozen=True, kw_only=True):
+    """The tools of one agent."""
+
+    by_provider: dict[str, ToolPolicy] | None = None
+    elevated: Elevated | None = None
+    exec: AgentExec | None = None
+    sandbox: ToolScope | None = None
+
+
+class Tools(ToolPolicy, frozen=True, kw_only=True):
+    """The tools of all agents."""
+
+    by_provider: dict[str, ToolPolicy] | None = None
+    exec: Exec | None = None
+    web: Web | None = None
+    agent_to_agent: AgentToAgent | None = None
+    elevated: Elevated | None = None
+    subagents: ToolScope | None = None
+    sandbox: ToolScope | None = None
+    message: Unread | None = None
+    media: Unread | None = None
+    links: Unread | None = None

@@ -1,0 +1,76 @@
+"""What a configuration asks for and this gateway does not do: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .issues import Place, dotted
+from .tree import find_value, has_place
+
+_SERVED: dict[Place, tuple[str, ...]] = {
+    (): (
+        "gateway",
+        "agents",
+        "models",
+        "session",
+        "env",
+        "logging",
+        "meta",
+        "wizard",
+    ),
+    ("agents", "defaults"): (
+        "model",
+        "models",
+        "workspace",
+        "bootstrapMaxChars",
+        "timeoutSeconds",
+        "maxConcurrent",
+    ),
+}
+"""Sections of which only these keys are served."""
+
+_SERVED_OF_AGENT = (
+    "id",
+    "default",
+    "name",
+    "workspace",
+    "agentDir",
+    "model",
+    "identity",
+)
+_UNSERVED: tuple[Place, ...] = (
+    ("gateway", "controlUi"),
+    ("gateway", "nodes"),
+    ("gateway", "remote"),
+    ("gateway", "tailscale"),
+    ("gateway", "http", "endpoints", "responses"),
+    ("env", "shellEnv"),
+    ("models", "bedrockDiscovery"),
+)
+
+
+def find_notices(tree: Any) -> tuple[str, ...]:
+    """Return a line for each part of the valid *tree* that has no effect."""
+    lines = [
+        f'config: "{dotted(place)}" is not served by this gateway and is ignored'
+        for place in _unserved_places(tree)
+    ]
+    main_key = find_value(tree, ("session", "mainKey"))
+    if main_key not in (None, "main"):
+        lines.append('config: "session.mainKey" is always "main"; the value is ignored')
+    return tuple(lines)
+
+
+def _unserved_places(tree: Any) -> Iterator[Place]:
+    for place, served in _SERVED.items():
+        for key in find_value(tree, place) or ():
+            if key not in served:
+                yield (*place, key)
+    for place in _UNSERVED:
+        if has_place(tree, place):
+            yield place
+    for index, agent in enumerate(find_value(tree, ("agents", "list")) or ()):
+        for key in agent:
+            if key not in _SERVED_OF_AGENT:
+                yield ("agents", "list", index, key)

@@ -1,0 +1,226 @@
+"""Every failure that a client can be told of: one class each, one place each.
+
+A class carries what each edge needs to speak of it: the HTTP status, the ``type`` and
+``code`` of the error envelope, whether a client gains by trying again.  The message is
+for a stranger: it names the field and the fix, never a secret, a path or a stack.
+Details for the operator go to the log where the error is raised.
+
+    GatewayError
+      InvalidRequest        400  wrong words of the caller (MissingField, InvalidJSON)
+      Unauthorized          401
+      NotFound              404  (ModelNotFound, EndpointDisabled)
+      MethodNotAllowed      405
+      RequestTimeout        408
+      PayloadTooLarge       413  (HeadersTooLarge 431, TargetTooLong 414)
+      ExpectationFailed     417
+      QueueFull             429
+      InternalError         500  (StoreFailed)
+      ProviderFailed        502  (ProviderUnauthorized, ProviderOverloaded)
+      Draining              503
+      ProviderTimedOut      504  RunTimedOut 504
+      RunAborted            499  never sent over HTTP: there is nobody left to read it
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """A failure with a face: *message* may be shown to anybody.
+
+    *param* names the field or header at fault, as a JSON path (``messages[2].role``).
+    *retry_after* is in whole seconds.  *should_retry* overrules the status for the
+    official SDKs (``x-should-retry``); None leaves it to them.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "api_error"
+    code: str = "internal_error"
+    should_retry: ClassVar[bool | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+        if code is not None:
+            self.code = code
+
+
+class InvalidRequest(GatewayError):
+    """A field has a value that the contract does not allow."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class MissingField(InvalidRequest):
+    """A required field is not there."""
+
+    code = "missing_field"
+
+
+class InvalidJSON(InvalidRequest):
+    """The body is not a JSON object in strict UTF-8."""
+
+    code = "invalid_json"
+
+
+class BadHTTP(InvalidRequest):
+    """The request breaks HTTP/1.1 in a way that could be used against a neighbour."""
+
+    code = "bad_request"
+
+
+class Unauthorized(GatewayError):
+    """The secret is missing or wrong; which of the two is nobody's business."""
+
+    status = 401
+    type = "unauthorized"
+    code = "invalid_api_key"
+
+
+class NotFound(GatewayError):
+    """There is nothing at this path."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No agent or model has this name."""
+
+    code = "model_not_found"
+
+
+class EndpointDisabled(NotFound):
+    """The path exists but the configuration does not serve it."""
+
+    code = "endpoint_disabled"
+
+
+class MethodNotAllowed(GatewayError):
+    """The path does not take this method; *allow* lists those that it takes."""
+
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allow: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allow = allow
+
+
+class RequestTimeout(GatewayError):
+    """Head or body did not come in time."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
+class PayloadTooLarge(GatewayError):
+    """The body is over its limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "payload_too_large"
+
+
+class TargetTooLong(PayloadTooLarge):
+    """The request line is over its limit."""
+
+    status = 414
+    code = "target_too_long"
+
+
+class HeadersTooLarge(PayloadTooLarge):
+    """The header section is over its limit."""
+
+    status = 431
+    code = "headers_too_large"
+
+
+class ExpectationFailed(GatewayError):
+    """``Expect`` asks for something else than ``100-continue``."""
+
+    status = 417
+    type = "invalid_request_error"
+    code = "expectation_failed"
+
+
+class QueueFull(GatewayError):
+    """A lane has as many waiting runs as it may hold."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "queue_full"
+
+
+class InternalError(GatewayError):
+    """A defect of ours; the log has the rest under the request id."""
+
+
+class StoreFailed(InternalError):
+    """The session store could not read or keep a turn (full disk, damage, ...)."""
+
+    code = "session_store_error"
+    should_retry = False
+
+
+class ProviderFailed(GatewayError):
+    """The model's provider answered with an error, or not at all."""
+
+    status = 502
+    code = "provider_error"
+
+
+class ProviderUnauthorized(ProviderFailed):
+    """The provider does not accept the key that the configuration gives it."""
+
+    code = "provider_unauthorized"
+    should_retry = False
+
+
+class ProviderOverloaded(ProviderFailed):
+    """The provider asks to be called later."""
+
+    code = "provider_overloaded"
+
+
+class Draining(GatewayError):
+    """The gateway is stopping and takes no new run."""
+
+    status = 503
+    code = "draining"
+
+
+class ProviderTimedOut(GatewayError):
+    """The provider was silent for too long."""
+
+    status = 504
+    code = "provider_timeout"
+
+
+class RunTimedOut(GatewayError):
+    """The run took longer than its agent may take."""
+
+    status = 504
+    code = "run_timeout"
+
+
+class RunAborted(GatewayError):
+    """Somebody cut the run off; its partial text is kept."""
+
+    status = 499
+    code = "run_aborted"

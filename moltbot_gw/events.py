@@ -1,0 +1,79 @@
+"""What happens in a run, as values: the entries of its log and its outcome."""
+
+from __future__ import annotations
+
+from typing import Literal, Union
+
+import msgspec
+
+from moltbot_gw.errors import GatewayError
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+"""Why a model stopped, in OpenAI's words."""
+
+OutcomeState = Literal["done", "failed", "aborted"]
+"""How a run ended: with an answer, with a failure, or cut off by somebody."""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one or more model calls, as the provider counted them.
+
+    *prompt_tokens* includes the cached ones and *completion_tokens* the reasoning
+    ones; the last two are None where the provider did not say.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider reports after a whole stream; the text went to the sink."""
+
+    finish_reason: FinishReason
+    usage: Usage
+
+
+class RunStarted(msgspec.Struct, frozen=True):
+    """The run left its lanes, and the user's turn is stored."""
+
+    at_ms: int
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """A piece of the assistant's words; never empty."""
+
+    text: str
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True):
+    """A piece of what the model shows of its reasoning; never empty."""
+
+    text: str
+
+
+class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended.
+
+    *finish_reason* is set exactly when *state* is ``"done"``, *error* exactly when it
+    is not.  *started_at_ms* is None for a run that never left its lanes.
+    """
+
+    state: OutcomeState
+    finish_reason: FinishReason | None = None
+    usage: Usage = Usage()
+    error: GatewayError | None = None
+    started_at_ms: int | None = None
+    ended_at_ms: int
+
+
+class RunEnded(msgspec.Struct, frozen=True):
+    """The last event of every run."""
+
+    outcome: RunOutcome
+
+
+RunEvent = Union[RunStarted, TextDelta, ReasoningDelta, RunEnded]
+ModelEvent = Union[TextDelta, ReasoningDelta]

@@ -1,0 +1,143 @@
+"""The gate: what is decided when the head of a request is complete.
+
+Nothing of a body is read, let alone kept, for a request that has no route, no right or
+no room; and what HTTP/1.1 leaves open to two readings is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from uuid import uuid4
+
+from twisted.web.http_headers import Headers
+
+from moltbot_gw.auth import SharedSecret, bearer_of
+from moltbot_gw.errors import (
+    BadHTTP,
+    EndpointDisabled,
+    ExpectationFailed,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    Unauthorized,
+)
+from moltbot_gw.http.routes import Route, find_route
+
+ENABLE_KEY = "gateway.http.endpoints.chatCompletions.enabled"
+
+MAX_IGNORED_BODY_BYTES = 64 * 1024
+"""A body where none belongs (GET) is read this far and dropped."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_HEADER_LIST = re.compile(rb"[A-Za-z0-9_, -]{1,2048}")
+
+
+class CorsPolicy:
+    """Which origins of web pages may read our answers; none unless configured."""
+
+    def __init__(self, allowed_origins: Sequence[str]) -> None:
+        self._allowed = frozenset(o.rstrip("/").encode() for o in allowed_origins)
+
+    def allowed_origin(self, headers: Headers) -> bytes | None:
+        """Return the request's origin if it is on the list."""
+        if not self._allowed:
+            return None
+        origins = headers.getRawHeaders(b"Origin", ())
+        if len(origins) == 1 and origins[0] in self._allowed:
+            return origins[0]
+        return None
+
+
+class Gate:
+    """Admits requests, or says why not."""
+
+    def __init__(
+        self,
+        *,
+        secret: SharedSecret,
+        enabled: bool,
+        max_body_bytes: int,
+        cors: CorsPolicy,
+    ) -> None:
+        self._secret = secret
+        self._enabled = enabled
+        self._max_body_bytes = max_body_bytes
+        self.cors = cors
+
+    def route(
+        self, method: bytes, target: bytes, version: bytes, headers: Headers
+    ) -> Route:
+        """Return the route of a request that HTTP leaves no doubt about.
+
+        Raises ``BadHTTP``, ``ExpectationFailed``, ``NotFound``, ``EndpointDisabled``.
+        """
+        hosts = headers.getRawHeaders(b"Host", ())
+        if len(hosts) > 1 or (version == b"HTTP/1.1" and len(hosts) != 1):
+            raise BadHTTP("Send exactly one Host header.")
+        if not target.startswith(b"/"):
+            raise BadHTTP("Send the path alone as the request target.")
+        for expectation in headers.getRawHeaders(b"Expect", ()):
+            if expectation.lower() != b"100-continue":
+                raise ExpectationFailed("Only Expect: 100-continue is understood.")
+        route = find_route(target.partition(b"?")[0])
+        if route is None:
+            raise NotFound("There is nothing at this path; try /v1/chat/completions.")
+        if not self._enabled:
+            raise EndpointDisabled(
+                f"This endpoint is disabled; set {ENABLE_KEY} to true to serve it."
+            )
+        return route
+
+    def admit(
+        self, method: bytes, route: Route, headers: Headers, length: int | None
+    ) -> int:
+        """Check method, secret and length; return how many body bytes are allowed.
+
+        *length* is the declared one, None for a chunked body.  Raises
+        ``MethodNotAllowed``, ``Unauthorized``, ``PayloadTooLarge``.
+        """
+        if method.decode("latin-1") not in route.methods:
+            raise MethodNotAllowed(
+                f"Use {' or '.join(route.methods)} here.", allow=route.methods
+            )
+        if not self._secret.matches(
+            bearer_of(headers.getRawHeaders(b"Authorization", ()))
+        ):
+            raise Unauthorized(
+                "The bearer token is missing or wrong;"
+                " send Authorization: Bearer <the gateway's secret>."
+            )
+        limit = self._max_body_bytes if route.takes_body else MAX_IGNORED_BODY_BYTES
+        if length is not None and length > limit:
+            raise too_large(limit)
+        return limit
+
+
+def too_large(limit: int) -> PayloadTooLarge:
+    """Return the error for a body of more than *limit* bytes."""
+    return PayloadTooLarge(f"The body is larger than {limit} bytes.")
+
+
+def request_id_of(headers: Headers) -> bytes:
+    """Return the client's own request id if it is a sane one, else a new one."""
+    values = headers.getRawHeaders(b"X-Request-Id", ())
+    if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
+        return values[0]
+    return uuid4().hex.encode("ascii")
+
+
+def preflight_headers(
+    route: Route, origin: bytes, headers: Headers
+) -> list[tuple[bytes, bytes]]:
+    """Return what a browser must hear before it sends the real request."""
+    answer = [
+        (b"Access-Control-Allow-Origin", origin),
+        (b"Access-Control-Allow-Methods", ", ".join(route.methods).encode()),
+        (b"Access-Control-Max-Age", b"600"),
+        (b"Vary", b"Origin"),
+    ]
+    wanted = headers.getRawHeaders(b"Access-Control-Request-Headers", ())
+    if len(wanted) == 1 and _HEADER_LIST.fullmatch(wanted[0]):
+        answer.append((b"Access-Control-Allow-Headers", wanted[0]))
+    return answer

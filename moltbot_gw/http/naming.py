@@ -1,0 +1,120 @@
+"""Whom a completion means: its agent and its session, from headers and body."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+from uuid import uuid4
+
+import msgspec
+from twisted.web.http_headers import Headers
+
+from moltbot_gw.agents.keys import (
+    BadSessionKey,
+    anonymous_key,
+    check_key,
+    split_key,
+    store_key,
+    user_key,
+)
+from moltbot_gw.agents.roster import Roster
+from moltbot_gw.config import normalize_agent_id
+from moltbot_gw.errors import InvalidRequest, ModelNotFound
+from moltbot_gw.wire.chat_request import ChatRequest
+
+_NAMES = ("moltbot", "clawdbot", "openclaw")
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a completion goes; see ``RunRequest`` for the two keys."""
+
+    agent_id: str
+    session_key: str
+    store_key: str
+    anonymous: bool
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """A header's value, and the name under which it came."""
+
+    value: str
+    name: str
+
+
+def find_target(
+    headers: Headers, chat: ChatRequest, roster: Roster, *, global_scope: bool
+) -> Target:
+    """Return where *chat* goes.
+
+    Raises ``ModelNotFound`` for an agent that is not configured, ``InvalidRequest`` for
+    headers that disagree and for keys that a client may not use.
+    """
+    header = _header(headers, "agent-id") or _header(headers, "agent")
+    key = _header(headers, "session-key")
+    asked, param = _asked_agent(header, chat, roster)
+    if key is None:
+        agent_id = asked or roster.default_id
+        _check_agent(agent_id, param, roster)
+        return _unnamed(agent_id, chat, global_scope)
+    try:
+        check_key(key.value)
+    except BadSessionKey as error:
+        raise InvalidRequest(f"{key.name}: {error}.", param=key.name) from None
+    owner = split_key(key.value)[0]
+    if owner is not None and asked is not None and owner != asked:
+        raise InvalidRequest(
+            f'{key.name}: this session belongs to the agent "{owner}", but "{asked}" is'
+            " asked for.",
+            param=key.name,
+        )
+    agent_id = owner or asked or roster.default_id
+    _check_agent(agent_id, key.name if owner else param, roster)
+    return Target(
+        agent_id=agent_id,
+        session_key=key.value,
+        store_key=store_key(key.value, agent_id, global_scope=global_scope),
+        anonymous=False,
+    )
+
+
+def header_safe(key: str) -> bytes:
+    """Return *key* for an answer's header; what is not printable ASCII is escaped."""
+    if key.isascii() and key.isprintable():
+        return key.encode("ascii")
+    return quote(key, safe="!#$&'()*+,/:;=?@[]~ ").encode("ascii")
+
+
+def _unnamed(agent_id: str, chat: ChatRequest, global_scope: bool) -> Target:
+    if chat.user is None:
+        key = anonymous_key(agent_id, str(uuid4()))
+        return Target(agent_id=agent_id, session_key=key, store_key=key, anonymous=True)
+    key = "global" if global_scope else user_key(agent_id, chat.user)
+    return Target(agent_id=agent_id, session_key=key, store_key=key, anonymous=False)
+
+
+def _asked_agent(
+    header: _Said | None, chat: ChatRequest, roster: Roster
+) -> tuple[str | None, str]:
+    if header is not None:
+        return normalize_agent_id(header.value), header.name
+    return roster.from_model(chat.model), "model"
+
+
+def _check_agent(agent_id: str, param: str, roster: Roster) -> None:
+    if agent_id not in roster.agents:
+        raise ModelNotFound(f'{param}: there is no agent "{agent_id}".', param=param)
+
+
+def _header(headers: Headers, suffix: str) -> _Said | None:
+    said: _Said | None = None
+    for product in _NAMES:
+        name = f"x-{product}-{suffix}"
+        for raw in headers.getRawHeaders(name.encode("ascii"), ()):
+            value = raw.decode("ascii").strip()
+            if not value:
+                continue
+            if said is not None and said.value != value:
+                raise InvalidRequest(
+                    f"{said.name} and {name} disagree; send one of them.", param=name
+                )
+            said = said or _Said(value, name)
+    return said

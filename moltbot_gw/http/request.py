@@ -1,0 +1,101 @@
+"""One HTTP request: its body in memory and bounded, no redirects, no server version."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from twisted.web import server
+from twisted.web.http import datetimeToString
+
+from moltbot_gw.errors import GatewayError
+from moltbot_gw.http.answers import prepare_error
+from moltbot_gw.http.gate import preflight_headers, too_large
+from moltbot_gw.http.routes import Route
+
+if TYPE_CHECKING:
+    from moltbot_gw.http.channel import GatewayChannel
+
+_EXPOSED = b"x-request-id, retry-after, x-should-retry"
+
+
+class GatewayRequest(server.Request):
+    """A request that the gate has looked at.
+
+    *request_id* and *route* are set before ``process``; *refusal* when the gate refused
+    a request without a body, whose connection can be used again.
+    """
+
+    defaultContentType = None
+    channel: GatewayChannel
+    request_id: bytes = b""
+    route: Route | None = None
+    refusal: GatewayError | None = None
+    cors_origin: bytes | None = None
+    is_preflight: bool = False
+    max_body_bytes = 0
+    run_id: str | None = None
+    started = 0.0
+    content: BytesIO
+    _body_bytes = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """Keep the body in memory, never in a file; the gate has set its limit."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body, unless it is one too many or has no use."""
+        self._body_bytes += len(data)
+        if self._body_bytes > self.max_body_bytes:
+            self.channel.refuse(too_large(self.max_body_bytes))
+        elif self.route is not None and self.route.takes_body:
+            self.content.write(data)
+
+    @property
+    def body_bytes(self) -> int:
+        """How much of the body has come, without its framing."""
+        return self._body_bytes
+
+    def take_body(self) -> bytes:
+        """Return the body and forget it: a stream may last for hours."""
+        body = bytes(self.content.getvalue())
+        self.content.close()
+        self.content = BytesIO()
+        return body
+
+    def process(self) -> None:
+        """Answer the refusal, or let Klein find the handler by the canonical path."""
+        self.site = self.channel.site
+        headers = self.responseHeaders
+        headers.setRawHeaders(b"Date", [datetimeToString()])
+        headers.setRawHeaders(b"X-Request-Id", [self.request_id])
+        if self.cors_origin is not None:
+            headers.setRawHeaders(b"Access-Control-Allow-Origin", [self.cors_origin])
+            headers.setRawHeaders(b"Access-Control-Expose-Headers", [_EXPOSED])
+            headers.setRawHeaders(b"Vary", [b"Origin"])
+        if self.refusal is not None:
+            self.write(prepare_error(self, self.refusal))
+            self.finish()
+        elif self.is_preflight:
+            self._answer_preflight()
+        else:
+            assert self.route is not None
+            self.prepath: list[bytes] = []
+            self.postpath = list(self.route.segments)
+            self.render(self.site.resource)
+
+    def processingFailed(self, reason: Any) -> Any:
+        """Never show Twisted's HTML page; Klein's error handler answers before this."""
+        self._log.failure("request {id} failed", failure=reason, id=self.request_id)
+        self.channel.abort()
+        return reason
+
+    def _answer_preflight(self) -> None:
+        assert self.route is not None
+        assert self.cors_origin is not None
+        self.setResponseCode(204)
+        for name, value in preflight_headers(
+            self.route, self.cors_origin, self.requestHeaders
+        ):
+            self.responseHeaders.setRawHeaders(name, [value])
+        self.finish()

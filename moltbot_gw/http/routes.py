@@ -1,0 +1,64 @@
+"""Which paths there are.  The gate decides by this table, before a body is read."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+_PREFIX = b"/v1"
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One route: *name* for logs, *segments* the canonical path that Klein is shown."""
+
+    name: str
+    segments: tuple[bytes, ...]
+    methods: tuple[str, ...]
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether a request here has a body that is kept."""
+        return "POST" in self.methods
+
+
+COMPLETIONS = Route(
+    name="chat.completions",
+    segments=(b"v1", b"chat", b"completions"),
+    methods=("POST",),
+)
+MODELS = Route(name="models", segments=(b"v1", b"models"), methods=("GET", "HEAD"))
+_MODEL_METHODS = ("GET", "HEAD")
+
+
+def find_route(path: bytes) -> Route | None:
+    """Return the route for the raw *path* (percent-encoded, no query), or None.
+
+    The prefix ``/v1`` may be missing or doubled, as several clients do, and one slash
+    may trail; nothing else is tolerated, so that no spelling slips past the gate.
+    """
+    for _ in range(2):
+        if path.startswith(_PREFIX + b"/"):
+            path = path[len(_PREFIX) :]
+    if len(path) > 1:
+        path = path.removesuffix(b"/")
+    if path == b"/chat/completions":
+        return COMPLETIONS
+    if path == b"/models":
+        return MODELS
+    if path.startswith(b"/models/"):
+        return _model_route(path.removeprefix(b"/models/"))
+    return None
+
+
+def _model_route(encoded: bytes) -> Route | None:
+    name = unquote_to_bytes(encoded)
+    try:
+        text = name.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if not text or not text.isprintable() or b"//" in name or name.endswith(b"/"):
+        return None
+    return Route(
+        name="model", segments=(b"v1", b"models", name), methods=_MODEL_METHODS
+    )

@@ -1,0 +1,128 @@
+"""The site: what every connection of the HTTP edge shares, and the access log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from moltbot_gw.errors import GatewayError
+from moltbot_gw.http.channel import GatewayChannel, Timeouts
+from moltbot_gw.http.gate import Gate
+from moltbot_gw.http.request import GatewayRequest
+from moltbot_gw.http.routes import Route
+
+_log = Logger()
+
+
+class GatewaySite(Site):
+    """Builds hardened channels, and logs one line a request without its query."""
+
+    noisy = False
+    requestFactory = GatewayRequest
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        gate: Gate,
+        timeouts: Timeouts,
+        clock: IReactorTime,
+    ) -> None:
+        super().__init__(
+            resource, timeout=None, reactor=clock, parsePOSTFormSubmission=False
+        )
+        self._gate = gate
+        self._timeouts = timeouts
+        self._clock = clock
+        self._channels: set[GatewayChannel] = set()
+        self._empty: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        channel = GatewayChannel(self._gate, self._timeouts, self._clock)
+        channel.factory = self
+        channel.site = self
+        channel.requestFactory = self.requestFactory
+        return channel
+
+    async def close(self, seconds: float) -> None:
+        """Close all connections once all is sent; by force after *seconds*."""
+        if not self._channels:
+            return
+        self._empty = Deferred()
+        timer = self._clock.callLater(seconds, self._abort_all)
+        for channel in tuple(self._channels):
+            channel.loseConnection()
+        try:
+            await self._empty
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def opened(self, channel: GatewayChannel) -> None:
+        """Note a new connection."""
+        self._channels.add(channel)
+
+    def lost(self, channel: GatewayChannel) -> None:
+        """Forget a connection."""
+        self._channels.discard(channel)
+        if not self._channels and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._channels)
+
+    def _abort_all(self) -> None:
+        for channel in tuple(self._channels):
+            channel.abort()
+
+    def startFactory(self) -> None:
+        """Twisted's access log, and its clock that ticks every second, are not used."""
+
+    def stopFactory(self) -> None:
+        """Nothing was started."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/1.1 alone: HTTP/2 would go round our channel."""
+        return [b"http/1.1"]
+
+    def log(self, request: GatewayRequest) -> None:  # type: ignore[override]
+        """Log a finished request."""
+        _log.info(
+            "{method} {route} {status} {millis} ms request={request_id} run={run_id}",
+            method=_word(request.method),
+            route=request.route.name if request.route else "-",
+            status=request.code,
+            millis=int((self._clock.seconds() - request.started) * 1000),
+            request_id=request.request_id.decode("ascii"),
+            run_id=request.run_id or "-",
+        )
+
+    def log_refusal(
+        self,
+        method: bytes,
+        route: Route | None,
+        error: GatewayError,
+        request_id: bytes,
+    ) -> None:
+        """Log a request that was refused before it was whole."""
+        _log.info(
+            "{method} {route} {status} {code} request={request_id}",
+            method=_word(method),
+            route=route.name if route else "-",
+            status=error.status,
+            code=error.code,
+            request_id=request_id.decode("ascii"),
+        )
+
+
+def _word(method: bytes) -> str:
+    """Return a method as one short printable word."""
+    return method[:16].decode("ascii", "replace")

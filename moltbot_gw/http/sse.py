@@ -1,0 +1,151 @@
+"""A run, read by an HTTP client as server-sent events, at the client's own pace."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from zope.interface import implementer
+
+from moltbot_gw.agents.run import MAX_TAKE_CHARS, Cursor, Run
+from moltbot_gw.events import ReasoningDelta, RunEnded, TextDelta
+from moltbot_gw.http.request import GatewayRequest
+from moltbot_gw.interfaces import IRunSubscriber
+from moltbot_gw.wire.chat_response import ChunkRenderer
+from moltbot_gw.wire.sse import KEEP_ALIVE
+
+_HEADERS = (
+    (b"Content-Type", b"text/event-stream; charset=utf-8"),
+    (b"Cache-Control", b"no-cache, no-transform"),
+    (b"X-Accel-Buffering", b"no"),
+)
+
+
+@implementer(IRunSubscriber, IPushProducer)
+class SSEStream:
+    """The last of the three objects between two sockets.
+
+    It is *open* from ``serve`` until everything is written and taken by the transport,
+    or until it is closed.  It holds no text: what it has not written yet is in the
+    run's log.  Pausing may happen inside a write, many times in a row.
+    """
+
+    def __init__(
+        self,
+        request: GatewayRequest,
+        renderer: ChunkRenderer,
+        clock: IReactorTime,
+        keep_alive: float,
+    ) -> None:
+        self.paused = False
+        self._request = request
+        self._renderer = renderer
+        self._clock = clock
+        self._keep_alive = keep_alive
+        self._last_write = clock.seconds()
+        self._timer: IDelayedCall | None = None
+        self._run: Run | None = None
+        self._cursor: Cursor | None = None
+        self._started = False
+        self._ended = False
+        self._finished: Deferred[None] | None = None
+
+    def serve(self, run: Run) -> Deferred[None]:
+        """Write *run* to the client; fire when all is written and on its way.
+
+        Errbacks with the run's ``GatewayError`` if it failed before a byte was sent, so
+        that the caller can still answer with a status.  Cancelling stops the reading.
+        """
+        finished: Deferred[None] = Deferred(lambda _: self._close())
+        self._finished = finished
+        self._run = run
+        self._request.registerProducer(self, True)
+        self._cursor = run.subscribe(self)
+        self._timer = self._clock.callLater(self._keep_alive, self._tick)
+        self.wake()
+        return finished
+
+    def wake(self) -> None:
+        """Write what is unread, as long as the client takes it: one write a batch."""
+        while not self.paused and not self._ended and self._cursor is not None:
+            records = self._take_batch(self._cursor)
+            if not records:
+                break
+            self._write(b"".join(records))
+        if self._ended and not self.paused:
+            self._finish()
+
+    def pauseProducing(self) -> None:
+        if not self.paused:
+            self.paused = True
+            if self._run is not None:
+                self._run.flow_changed()
+
+    def resumeProducing(self) -> None:
+        if self.paused:
+            self.paused = False
+            # First what is unread: the source is only let go if that has not filled
+            # the transport again.
+            self.wake()
+            if self._run is not None:
+                self._run.flow_changed()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; Klein cancels the handler, which closes us."""
+
+    def _take_batch(self, cursor: Cursor) -> list[bytes]:
+        records: list[bytes] = []
+        left = MAX_TAKE_CHARS
+        while left > 0 and not self._ended:
+            event = cursor.take(left)
+            if event is None:
+                break
+            if isinstance(event, (TextDelta, ReasoningDelta)):
+                left -= len(event.text)
+            elif isinstance(event, RunEnded):
+                self._ended = True
+                error = event.outcome.error
+                if error is not None and not self._started and not records:
+                    self._fail(error)
+                    return []
+            records.append(self._renderer.render(event))
+        return records
+
+    def _write(self, data: bytes) -> None:
+        if not self._started:
+            self._started = True
+            headers = self._request.responseHeaders
+            for name, value in _HEADERS:
+                headers.setRawHeaders(name, [value])
+        self._last_write = self._clock.seconds()
+        self._request.write(data)
+
+    def _tick(self) -> None:
+        quiet = self._clock.seconds() - self._last_write
+        if quiet >= self._keep_alive and not self.paused:
+            self._write(KEEP_ALIVE)
+            quiet = 0
+        wait = max(self._keep_alive - quiet, 0) or self._keep_alive
+        self._timer = self._clock.callLater(wait, self._tick)
+
+    def _finish(self) -> None:
+        finished = self._finished
+        self._close()
+        if finished is not None:
+            finished.callback(None)
+
+    def _fail(self, error: Exception) -> None:
+        finished = self._finished
+        self._close()
+        if finished is not None:
+            finished.errback(error)
+
+    def _close(self) -> None:
+        self._finished = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        run, self._run = self._run, None
+        self._cursor = None
+        if run is not None:
+            run.unsubscribe(self)
+            self._request.unregisterProducer()

@@ -1,0 +1,186 @@
+"""Where the gateway listens: bind modes, endpoint descriptions, TLS."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import re
+import socket
+import struct
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import attrs
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from moltbot_gw.refusal import StartRefused
+from moltbot_gw.settings import Settings, weakness_of
+from moltbot_gw.tlsfiles import server_tls_options
+
+_TAILNET = ip_network("100.64.0.0/10")
+_SIOCGIFADDR = 0x8915
+_INTERFACE = re.compile(r"(?:^|:)interface=((?:\\.|[^:\\])*)")
+BACKLOG = 512
+
+
+@attrs.frozen(kw_only=True)
+class Listener:
+    """One place to listen: *address* for people, *local* if only this machine gets in.
+
+    *probe* is host and port of a TCP listener, to find out early that it is in use.
+    """
+
+    endpoint: IStreamServerEndpoint
+    address: str
+    local: bool
+    probe: tuple[str, int] | None = None
+
+
+def build_listeners(settings: Settings, reactor: Any) -> list[Listener]:
+    """Return where to listen; raise ``StartRefused`` for what would not be safe.
+
+    Explicit ``--endpoint`` options replace the bind mode.
+    """
+    if settings.endpoints:
+        listeners = [_described(text, reactor) for text in settings.endpoints]
+    else:
+        hosts = _hosts(settings)
+        listeners = [_tcp(settings, host, reactor) for host in hosts]
+    weakness = weakness_of(settings)
+    exposed = [listener for listener in listeners if not listener.local]
+    if exposed and weakness:
+        raise StartRefused(
+            f"refusing to bind gateway to {exposed[0].address}: {weakness}; set one of"
+            " at least 16 random characters (openssl rand -hex 32)"
+        )
+    return listeners
+
+
+def probe_ports(listeners: Sequence[Listener]) -> None:
+    """Raise ``StartRefused`` if a port is in use.
+
+    Done before twistd goes into the background, where a failure would only be logged.
+    """
+    for listener in listeners:
+        if listener.probe is None or listener.probe[1] == 0:
+            continue
+        host, port = listener.probe
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen(1)
+            except OSError as error:
+                raise StartRefused(in_use(listener.address, error)) from None
+
+
+def in_use(address: str, error: OSError) -> str:
+    """Return the line for a listener that cannot be opened."""
+    reason = error.strerror or "cannot be opened"
+    return (
+        f"cannot listen on {address}: {reason}; another gateway instance may be"
+        " listening there already (choose another with --port)"
+    )
+
+
+def _described(text: str, reactor: Any) -> Listener:
+    try:
+        endpoint = serverFromString(reactor, text)
+    except Exception as error:
+        # Parsers of endpoint plugins raise whatever they like.
+        raise StartRefused(f"--endpoint {text.split(':')[0]}: {error}") from None
+    return Listener(
+        endpoint=endpoint, address=_without_options(text), local=_is_local(text)
+    )
+
+
+def _without_options(text: str) -> str:
+    """Return the kind and first argument of an endpoint description, for the log."""
+    return ":".join(text.split(":")[:2])
+
+
+def _is_local(description: str) -> bool:
+    if description.startswith("unix:"):
+        return True
+    match = _INTERFACE.search(description)
+    host = match[1].replace("\\", "") if match else ""
+    return host == "localhost" or _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tcp(settings: Settings, host: str, reactor: Any) -> Listener:
+    port, tls = settings.port, settings.config.gateway.tls
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if tls.enabled else "http"
+    endpoint: IStreamServerEndpoint
+    if tls.enabled:
+        options = server_tls_options(tls, settings.state)
+        endpoint = SSL4ServerEndpoint(reactor, port, options, BACKLOG, host)
+    elif ":" in host:
+        endpoint = TCP6ServerEndpoint(reactor, port, BACKLOG, host)
+    else:
+        endpoint = TCP4ServerEndpoint(reactor, port, BACKLOG, host)
+    return Listener(
+        endpoint=endpoint,
+        address=f"{scheme}://{shown}:{port}",
+        local=_is_loopback(host),
+        probe=(host, port),
+    )
+
+
+def _hosts(settings: Settings) -> list[str]:
+    mode = settings.bind
+    if mode in ("loopback", "auto"):
+        # With a free port each address would get its own; one is enough then.
+        if settings.port and _can_bind("::1"):
+            return ["127.0.0.1", "::1"]
+        return ["127.0.0.1"]
+    if mode == "lan":
+        return ["0.0.0.0"]  # noqa: S104  (what the mode is for)
+    if mode == "tailnet":
+        return [_tailnet_address() or "127.0.0.1"]
+    host = settings.config.gateway.custom_bind_host
+    if not host:
+        raise StartRefused("gateway.bind is custom, but customBindHost is not set")
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        raise StartRefused("gateway.customBindHost is not an IP address") from None
+
+
+def _can_bind(host: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _tailnet_address() -> str | None:
+    """Return this machine's address in Tailscale's range (100.64.0.0/10), if any."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            request = array.array("B", struct.pack("256s", name[:15].encode()))
+            try:
+                fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request, True)
+            except OSError:
+                continue
+            address = ip_address(bytes(request[20:24]))
+            if address in _TAILNET:
+                return str(address)
+    return None

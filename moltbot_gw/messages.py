@@ -1,0 +1,105 @@
+"""One conversation, as values: what sessions keep and what providers are sent."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+import msgspec
+
+
+class TextPart(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
+    """Words inside a message of several parts."""
+
+    text: str
+
+
+class ImagePart(
+    msgspec.Struct, frozen=True, tag="image", tag_field="type", omit_defaults=True
+):
+    """A picture in a message: *url* is a ``data:`` URL, *detail* the sender's hint."""
+
+    url: str
+    detail: str | None = None
+
+
+Content = Union[str, tuple[Union[TextPart, ImagePart], ...]]
+"""Plain text, or parts in their order."""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that the model asked for; *arguments* is JSON text as it wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class UserMessage(
+    msgspec.Struct, frozen=True, tag="user", tag_field="role", omit_defaults=True
+):
+    """What the person (or the program that speaks for them) said."""
+
+    content: Content
+    name: str | None = None
+
+
+class AssistantMessage(
+    msgspec.Struct, frozen=True, tag="assistant", tag_field="role", omit_defaults=True
+):
+    """What the model said.
+
+    *text* may be empty beside tool calls.  *stop_reason* is the finish reason of a
+    whole message, ``"aborted"`` or ``"error"`` of one that was cut off, and None for
+    one that came from a client's own history.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    stop_reason: str | None = None
+
+
+class ToolMessage(
+    msgspec.Struct, frozen=True, tag="tool", tag_field="role", omit_defaults=True
+):
+    """The result of a tool call; the old ``function`` form has no *tool_call_id*."""
+
+    content: Content
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+Message = Union[UserMessage, AssistantMessage, ToolMessage]
+
+
+class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may ask of the model beside the words; None means unsaid.
+
+    *response_format* is OpenAI's object as the client sent it; we do not read it.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+
+
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a model: *messages* is never empty, *system* may be."""
+
+    model: str
+    system: str
+    messages: tuple[Message, ...]
+    options: SamplingOptions = SamplingOptions()
+
+
+def text_of(content: Content) -> str:
+    """Return the words of *content*, its text parts joined with newlines."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text for part in content if isinstance(part, TextPart))

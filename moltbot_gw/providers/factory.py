@@ -1,0 +1,133 @@
+"""Build providers from their configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.web.client import BrowserLikePolicyForHTTPS
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IPolicyForHTTPS
+
+from moltbot_gw.config import ModelEntry, ProviderEntry, Secret
+from moltbot_gw.providers.apikeys import find_api_key
+from moltbot_gw.providers.client import ProviderClient
+from moltbot_gw.providers.openai import OpenAIProvider, OpenAISettings
+from moltbot_gw.wire.openai import Dialect
+
+SERVED_API = "openai-completions"
+
+
+class BadProvider(ValueError):
+    """A provider's configuration cannot work; the text says which key and why."""
+
+
+def is_served(entry: ProviderEntry) -> bool:
+    """Whether this gateway speaks the provider's API; Chat Completions by default."""
+    return entry.api in (None, SERVED_API)
+
+
+def build_provider(
+    name: str, entry: ProviderEntry, environ: Mapping[str, str], reactor: Any
+) -> OpenAIProvider:
+    """Return the adapter for the provider *name*; raise ``BadProvider``."""
+    where = f"models.providers.{name}"
+    url = entry.base_url.strip().rstrip("/") + "/chat/completions"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise BadProvider(
+            f"{where}.baseUrl: use http:// or https:// and a host, without a user"
+        )
+    if not url.isascii():
+        raise BadProvider(f"{where}.baseUrl: use ASCII; write a host name in punycode")
+    key = find_api_key(name, entry, environ)
+    headers = _headers(entry, key, where)
+    client = ProviderClient(
+        reactor,
+        url.encode("ascii"),
+        connect_timeout=entry.connect_timeout_seconds,
+        tls_policy=_tls_policy(entry, where),
+    )
+    host = parts.hostname
+    settings = OpenAISettings(
+        name=name,
+        url=url,
+        headers=headers,
+        model_headers={
+            model.id: _with_headers(headers, model.headers, where)
+            for model in entry.models
+            if model.headers
+        },
+        dialects={model.id: _dialect(model, host) for model in entry.models},
+        default_dialect=_dialect(ModelEntry(id="any", name="any"), host),
+        secrets=[key or "", *(v.reveal() for v in entry.headers.values())],
+        idle_timeout=entry.idle_timeout_seconds,
+    )
+    return OpenAIProvider(settings, client, reactor)
+
+
+def _headers(entry: ProviderEntry, key: str | None, where: str) -> Headers:
+    headers = Headers(
+        {
+            b"Content-Type": [b"application/json"],
+            b"Accept": [b"text/event-stream, application/json"],
+            b"User-Agent": [b"moltbot-gw"],
+        }
+    )
+    if key is not None and entry.auth_header is not False:
+        headers.setRawHeaders(b"Authorization", [_value(f"Bearer {key}", where)])
+    return _with_headers(headers, entry.headers, where)
+
+
+def _with_headers(base: Headers, more: Mapping[str, Secret], where: str) -> Headers:
+    headers = base.copy()
+    for name, value in more.items():
+        try:
+            headers.setRawHeaders(name.encode("ascii"), [_value(value.reveal(), where)])
+        except ValueError:
+            raise BadProvider(f"{where}.headers: a name or value is not HTTP") from None
+    return headers
+
+
+def _value(text: str, where: str) -> bytes:
+    if not text.isascii() or not text.isprintable():
+        raise BadProvider(f"{where}: the key or a header is not printable ASCII")
+    return text.encode("ascii")
+
+
+def _tls_policy(entry: ProviderEntry, where: str) -> IPolicyForHTTPS | None:
+    """Return the policy that also trusts the authorities in ``caFile``, if given."""
+    if entry.ca_file is None:
+        return None
+    marker = b"-----BEGIN CERTIFICATE-----"
+    try:
+        data = Path(entry.ca_file).read_bytes()
+        roots = [Certificate.loadPEM(marker + c) for c in data.split(marker)[1:]]
+    except (OSError, ValueError):
+        roots = []
+    except Exception as error:  # OpenSSL.crypto.Error has no public base of its own
+        raise BadProvider(f"{where}.caFile: this is no PEM file") from error
+    if not roots:
+        raise BadProvider(f"{where}.caFile: no certificate can be read from it")
+    return BrowserLikePolicyForHTTPS(trustRootFromCertificates(roots))
+
+
+def _dialect(model: ModelEntry, host: str) -> Dialect:
+    compat = model.compat
+    is_openai = host == "openai.com" or host.endswith(".openai.com")
+    field = compat.max_tokens_field
+    if field is None:
+        field = "max_completion_tokens" if is_openai else "max_tokens"
+    developer = compat.supports_developer_role
+    if developer is None:
+        developer = is_openai and model.reasoning
+    return Dialect(
+        max_tokens_field=field,
+        developer_role=developer,
+        reasoning_effort=compat.supports_reasoning_effort is not False,
+        store=bool(compat.supports_store),
+        max_tokens=model.max_tokens,
+    )

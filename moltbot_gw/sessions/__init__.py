@@ -1,0 +1,23 @@
+"""Conversations on lasting storage.
+
+``sqlite`` is the store; ``freshness`` says when a session starts afresh.  Below them,
+from the top: ``worker`` (a thread and its connection), ``batches`` (group commit),
+``connection`` (opening the file), ``turns``, ``reading`` and ``upkeep`` (the jobs),
+``codec`` (entries and their hash chain), ``faults`` (what can be wrong, in words).
+"""
+
+from moltbot_gw.sessions.freshness import (
+    ResetPolicy,
+    SessionKind,
+    fresh_after_ms,
+    session_kind,
+)
+from moltbot_gw.sessions.sqlite import SqliteSessionStore
+
+__all__ = [
+    "SqliteSessionStore",
+    "ResetPolicy",
+    "fresh_after_ms",
+    "SessionKind",
+    "session_kind",
+]

@@ -1,0 +1,83 @@
+"""A stored entry: its message as JSON, and the hash that chains it to those before.
+
+The chain sees what ``quick_check`` does not: flipped bytes inside a message, entries
+that are missing, moved or put into another session.  hash(n) is SHA-256 over hash(n-1)
+and the entry; hash(0) is SHA-256 of the session id.  It guards against disks and
+accidents; who can write the file can also write a new chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+import msgspec
+
+from moltbot_gw.messages import Message
+from moltbot_gw.sessions.faults import TranscriptDamaged
+
+EntryRow = tuple[int, int, str, int, bytes, bytes]
+"""A row of ``entries``: session, seq, run_id, created_ms, message, hash."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Message).decode
+
+
+def first_hash(session_id: str) -> bytes:
+    """Return the head of an empty chain."""
+    return sha256(session_id.encode()).digest()
+
+
+def _next_hash(
+    previous: bytes, place: tuple[str, int, str, int], message: bytes
+) -> bytes:
+    """Return the hash of an entry; *place* is session_id, seq, run_id, created_ms.
+
+    A JSON array tells where it ends, so that no two entries read the same.
+    """
+    return sha256(previous + _encode(place) + message).digest()
+
+
+def chained(
+    session: int,
+    session_id: str,
+    last_seq: int,
+    head: bytes,
+    messages: Iterable[Message],
+    run_id: str,
+    created_ms: int,
+) -> list[EntryRow]:
+    """Return the rows that append *messages* to the chain that ends in *head*."""
+    rows: list[EntryRow] = []
+    for seq, message in enumerate(messages, last_seq + 1):
+        body = _encode(message)
+        head = _next_hash(head, (session_id, seq, run_id, created_ms), body)
+        rows.append((session, seq, run_id, created_ms, body, head))
+    return rows
+
+
+def checked(
+    session_id: str,
+    last_seq: int,
+    head: bytes,
+    rows: Iterable[tuple[int, str, int, bytes, bytes]],
+) -> tuple[Message, ...]:
+    """Return the messages of *rows* (seq, run_id, created_ms, message, hash), in order.
+
+    Raises ``TranscriptDamaged`` unless they are the whole chain that ends in *head*.
+    """
+    messages: list[Message] = []
+    current = first_hash(session_id)
+    expected = 1
+    for seq, run_id, created_ms, body, stored in rows:
+        current = _next_hash(current, (session_id, seq, run_id, created_ms), body)
+        if seq != expected or current != stored:
+            raise TranscriptDamaged(session_id, expected)
+        try:
+            messages.append(_decode(body))
+        except msgspec.DecodeError as error:
+            raise TranscriptDamaged(session_id, expected) from error
+        expected += 1
+    if expected != last_seq + 1 or current != head:
+        raise TranscriptDamaged(session_id, expected)
+    return tuple(messages)

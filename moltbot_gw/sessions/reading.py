@@ -1,0 +1,96 @@
+"""What is read from the store, as jobs of the reader: one statement each.
+
+One statement sees one state of the file, so that no transaction is needed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from moltbot_gw.interfaces import History, SessionSummary
+from moltbot_gw.sessions.codec import checked
+
+_WINDOW = 1000
+
+
+class Wanted(NamedTuple):
+    """The history of *session_key*, unless last touched before *fresh_after_ms*."""
+
+    session_key: str
+    fresh_after_ms: int
+
+
+class Window(NamedTuple):
+    """Anonymous sessions touched before *before_ms*, of the keys after *after_key*."""
+
+    after_key: str
+    before_ms: int
+
+
+class Found(NamedTuple):
+    """What a window shows: the next *after_key*, None at the end, and who is due."""
+
+    after_key: str | None
+    session_keys: list[str]
+
+
+def history(connection: sqlite3.Connection, wanted: Wanted) -> History:
+    """Return a session; raise ``TranscriptDamaged`` if it is not what was written."""
+    rows = connection.execute(
+        "SELECT session_id, last_seq, head, seq, run_id, entries.created_ms, message,"
+        " hash FROM sessions LEFT JOIN entries ON session = number"
+        " WHERE session_key = ? AND is_current AND updated_ms >= ?"
+        " ORDER BY session_id, seq",  # one session; so said, the keys give the order
+        wanted,
+    ).fetchall()
+    if not rows:
+        return History()
+    session_id, last_seq, head = rows[0][:3]
+    entries = [row[3:] for row in rows if row[3] is not None]
+    return History(
+        session_id=session_id, messages=checked(session_id, last_seq, head, entries)
+    )
+
+
+def list_sessions(connection: sqlite3.Connection, _: None) -> list[SessionSummary]:
+    """Return the current session of every key, the last touched first."""
+    rows = connection.execute(
+        "SELECT session_key, session_id, agent_id, created_ms, updated_ms, anonymous,"
+        " aborted_last_run, provider, model, input_tokens, output_tokens, total_tokens"
+        " FROM sessions WHERE is_current ORDER BY updated_ms DESC, session_key"
+    )
+    return [
+        SessionSummary(
+            session_key=row[0],
+            session_id=row[1],
+            agent_id=row[2],
+            created_at_ms=row[3],
+            updated_at_ms=row[4],
+            anonymous=bool(row[5]),
+            aborted_last_run=bool(row[6]),
+            provider=row[7],
+            model=row[8],
+            input_tokens=row[9],
+            output_tokens=row[10],
+            total_tokens=row[11],
+        )
+        for row in rows
+    ]
+
+
+def find_prunable(connection: sqlite3.Connection, window: Window) -> Found:
+    """Look through the next window of all sessions, in the order of their keys.
+
+    The bound is on the rows looked at, not on those found: however few are due, the
+    next history waits for one window only.
+    """
+    rows = connection.execute(
+        "SELECT session_key, anonymous AND updated_ms < ? FROM sessions"
+        " WHERE session_key > ? AND is_current ORDER BY session_key LIMIT ?",
+        (window.before_ms, window.after_key, _WINDOW),
+    ).fetchall()
+    return Found(
+        after_key=rows[-1][0] if len(rows) == _WINDOW else None,
+        session_keys=[session_key for session_key, is_due in rows if is_due],
+    )

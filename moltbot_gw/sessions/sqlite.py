@@ -1,0 +1,151 @@
+"""The session store on SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorFromThreads
+from zope.interface import implementer
+
+from moltbot_gw.errors import StoreFailed
+from moltbot_gw.interfaces import (
+    History,
+    ISessionStore,
+    SessionSummary,
+    TurnEnd,
+    TurnStart,
+)
+from moltbot_gw.sessions import reading, turns, upkeep
+from moltbot_gw.sessions.batches import GroupCommit, one_by_one
+from moltbot_gw.sessions.connection import open_reader, open_writer
+from moltbot_gw.sessions.worker import Worker
+
+_PRUNE_STEP = 100
+
+_A = TypeVar("_A")
+_R = TypeVar("_R")
+
+
+@implementer(ISessionStore)
+class SqliteSessionStore:
+    """Sessions in the SQLite file *path*, written by one thread and read by another.
+
+    Of *reactor* only ``callFromThread`` is used.  After a failure that made the file
+    unusable, calls try to open it again every *reopen_interval* seconds at most; a
+    file that is moved away is then made anew, with a line in the log.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        reactor: IReactorFromThreads,
+        *,
+        reopen_interval: float = 1.0,
+    ) -> None:
+        self._interrupted: int | None = None
+        self._closed = False
+        self._group_commit = GroupCommit()
+        self._writer = Worker(
+            name="session store writer",
+            path=path,
+            opener=self._open_writer,
+            perform=self._group_commit,
+            reactor=reactor,
+            reopen_interval=reopen_interval,
+            on_lost=lambda: self._reader.drop(),
+        )
+        self._reader = Worker(
+            name="session store reader",
+            path=path,
+            opener=open_reader,
+            perform=one_by_one,
+            reactor=reactor,
+            reopen_interval=reopen_interval,
+            on_lost=lambda: self._writer.drop(),
+        )
+
+    @property
+    def commits(self) -> int:
+        """How many transactions were committed since the start, for metrics."""
+        return self._group_commit.commits
+
+    def open(self) -> Deferred[int]:
+        """See ``ISessionStore``; a second call fires with the same number."""
+        return self._writer.ask(lambda _, __: self._interrupted or 0, None)
+
+    def close(self) -> Deferred[None]:
+        """See ``ISessionStore``; harmless before ``open`` and when repeated."""
+        self._closed = True
+        # Reads that wait for the file to be opened reach the reader when the writer
+        # ends, so it closes last.
+        return self._writer.close().addCallback(lambda _: self._reader.close())
+
+    def history(self, session_key: str, fresh_after_ms: int) -> Deferred[History]:
+        """See ``ISessionStore``."""
+        return self._read(reading.history, reading.Wanted(session_key, fresh_after_ms))
+
+    def begin_turn(self, turn: TurnStart) -> Deferred[None]:
+        """See ``ISessionStore``."""
+        return self._writer.ask(turns.begin_turn, turn)
+
+    def end_turn(self, turn: TurnEnd) -> Deferred[None]:
+        """See ``ISessionStore``; an end without any usage leaves the counts alone."""
+        return self._writer.ask(turns.end_turn, turn)
+
+    def list_sessions(self) -> Deferred[list[SessionSummary]]:
+        """See ``ISessionStore``."""
+        return self._read(reading.list_sessions, None)
+
+    def reset(self, session_key: str, session_id: str, now_ms: int) -> Deferred[bool]:
+        """See ``ISessionStore``."""
+        wish = upkeep.Reset(session_key, session_id, now_ms)
+        return self._writer.ask(upkeep.reset, wish)
+
+    def delete(self, session_key: str) -> Deferred[bool]:
+        """See ``ISessionStore``."""
+        return self._writer.ask(upkeep.delete, session_key)
+
+    def prune_anonymous(self, before_ms: int) -> Deferred[int]:
+        """See ``ISessionStore``; cancelling does not stop the pruning either."""
+        pruned: Deferred[int] = Deferred()
+        Deferred.fromCoroutine(self._prune(before_ms)).addCallbacks(
+            pruned.callback, pruned.errback
+        )
+        return pruned
+
+    async def _prune(self, before_ms: int) -> int:
+        """Look through all keys, window by window; delete what is due in steps."""
+        pruned = 0
+        after_key: str | None = ""
+        while after_key is not None:
+            window = reading.Window(after_key, before_ms)
+            after_key, due = await self._read(reading.find_prunable, window)
+            for start in range(0, len(due), _PRUNE_STEP):
+                wish = upkeep.Prune(due[start : start + _PRUNE_STEP], before_ms)
+                pruned += await self._writer.ask(upkeep.prune, wish)
+        return pruned
+
+    def _read(
+        self, work: Callable[[sqlite3.Connection, _A], _R], argument: _A
+    ) -> Deferred[_R]:
+        """Ask the reader; the writer opens the file, so it goes first if need be."""
+        if self._closed:
+            return fail(StoreFailed("The session store is closed."))
+        if self._writer.is_open:
+            return self._reader.ask(work, argument)
+        return self.open().addCallback(lambda _: self._reader.ask(work, argument))
+
+    def _open_writer(self, path: Path) -> sqlite3.Connection:
+        """Open the file; the first time, the runs left running are not our own."""
+        connection = open_writer(path)
+        if self._interrupted is None:
+            try:
+                self._interrupted = turns.interrupt_runs(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection

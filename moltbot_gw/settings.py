@@ -1,0 +1,193 @@
+"""What the daemon is started with: command line, environment and config together."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from moltbot_gw.auth import find_weakness
+from moltbot_gw.config import (
+    Config,
+    ConfigError,
+    LoadedConfig,
+    Secret,
+    load_config,
+    state_dir,
+)
+from moltbot_gw.refusal import StartRefused
+
+DEV_FOLDER = ".clawdbot-dev"
+DEV_PORT = 19001
+DEV_TOKEN_FILE = "gateway.token"  # noqa: S105  (a file's name)
+
+_TOKEN_VARIABLES = (
+    "CLAWDBOT_GATEWAY_TOKEN",
+    "MOLTBOT_GATEWAY_TOKEN",
+    "OPENCLAW_GATEWAY_TOKEN",
+)
+_PASSWORD_VARIABLES = (
+    "CLAWDBOT_GATEWAY_PASSWORD",
+    "MOLTBOT_GATEWAY_PASSWORD",
+    "OPENCLAW_GATEWAY_PASSWORD",
+)
+_STATE_VARIABLES = ("MOLTBOT_STATE_DIR", "CLAWDBOT_STATE_DIR")
+
+
+@attrs.frozen(kw_only=True)
+class CommandLine:
+    """The options as they were given; None where they were not."""
+
+    config: str | None = None
+    port: int | None = None
+    bind: str | None = None
+    auth: str | None = None
+    token: Secret | None = None
+    password: Secret | None = None
+    endpoints: Sequence[str] = ()
+    dev: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything that building the gateway needs.
+
+    *token_file* is where the secret can be read by its owner, if it was generated.
+    *port* 0 asks the system for a free one.
+    """
+
+    config: Config
+    environ: Mapping[str, str] = attrs.field(repr=False)
+    notices: Sequence[str]
+    home: Path
+    state: Path
+    secret: Secret
+    secret_name: str
+    port: int
+    bind: str
+    endpoints: Sequence[str]
+    enabled: bool
+    dev: bool
+    token_file: Path | None
+
+
+def load_settings(
+    options: CommandLine, environ: Mapping[str, str], home: Path
+) -> Settings:
+    """Return the settings; raise ``StartRefused`` with everything that is wrong."""
+    if options.dev and not any(environ.get(name) for name in _STATE_VARIABLES):
+        environ = {**environ, "MOLTBOT_STATE_DIR": str(home / DEV_FOLDER)}
+    path = Path(options.config).expanduser() if options.config else None
+    try:
+        loaded = load_config(environ, home, path=path)
+    except ConfigError as error:
+        raise StartRefused(str(error)) from None
+    config, state = loaded.config, state_dir(environ, home)
+    if config.gateway.mode == "remote":
+        raise StartRefused(
+            'gateway.mode is "remote": this machine is set up as a client of another'
+            ' gateway; set it to "local" to run one here'
+        )
+    bind = options.bind or config.gateway.bind
+    secret, secret_name, token_file = _find_secret(options, loaded, state)
+    _check_strength(secret, secret_name)
+    return Settings(
+        config=config,
+        environ=loaded.environ,
+        notices=loaded.notices,
+        home=home,
+        state=state,
+        secret=secret,
+        secret_name=secret_name,
+        port=_find_port(options, loaded),
+        bind=bind,
+        endpoints=tuple(options.endpoints),
+        enabled=options.dev or config.gateway.http.endpoints.chat_completions.enabled,
+        dev=options.dev,
+        token_file=token_file,
+    )
+
+
+def _find_port(options: CommandLine, loaded: LoadedConfig) -> int:
+    if options.port is not None:
+        return options.port
+    text = loaded.environ.get("CLAWDBOT_GATEWAY_PORT", "").strip()
+    if text:
+        if not text.isdecimal() or not 0 < int(text) < 65536:
+            raise StartRefused("CLAWDBOT_GATEWAY_PORT is not a port number")
+        return int(text)
+    if options.dev and not loaded.exists:
+        return DEV_PORT
+    return loaded.config.gateway.port
+
+
+def _find_secret(
+    options: CommandLine, loaded: LoadedConfig, state: Path
+) -> tuple[Secret, str, Path | None]:
+    """Return the secret, what it is (token or password), and its file if generated."""
+    auth = loaded.config.gateway.auth
+    token = options.token or auth.token or _variable(loaded, _TOKEN_VARIABLES)
+    password = (
+        options.password or auth.password or _variable(loaded, _PASSWORD_VARIABLES)
+    )
+    mode = options.auth or auth.mode
+    if mode is None:
+        # Who types a secret means it, whatever else is configured.
+        mode = "password" if password and not options.token else "token"
+    if mode == "password":
+        if password is None:
+            raise StartRefused(
+                "gateway auth mode is password, but no password was configured (set"
+                " gateway.auth.password or CLAWDBOT_GATEWAY_PASSWORD)"
+            )
+        return password, "password", None
+    if token is None and options.dev:
+        return *_dev_token(state), state / DEV_TOKEN_FILE
+    if token is None:
+        raise StartRefused(
+            "gateway auth mode is token, but no token was configured (set"
+            " gateway.auth.token or CLAWDBOT_GATEWAY_TOKEN)"
+        )
+    return token, "token", None
+
+
+def _variable(loaded: LoadedConfig, names: Sequence[str]) -> Secret | None:
+    for name in names:
+        value = loaded.environ.get(name, "").strip()
+        if value:
+            return Secret(value)
+    return None
+
+
+def _dev_token(state: Path) -> tuple[Secret, str]:
+    """Return the token of the dev mode, made at its first start and kept."""
+    path = state / DEV_TOKEN_FILE
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            kept = path.read_text("ascii").strip()
+        except FileNotFoundError:
+            kept = ""
+        if not kept:
+            kept = secrets.token_urlsafe(32)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            with os.fdopen(os.open(path, flags, 0o600), "w") as file:
+                file.write(kept + "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartRefused(f"cannot keep the token in {path}: {error}") from None
+    return Secret(kept), "token"
+
+
+def _check_strength(secret: Secret, name: str) -> None:
+    text = secret.reveal()
+    if not text.isprintable() or text != text.strip():
+        raise StartRefused(f"the {name} has blanks around it or unprintable characters")
+
+
+def weakness_of(settings: Settings) -> str | None:
+    """Return what is weak about the secret, fit for a log, or None."""
+    weakness = find_weakness(settings.secret.reveal())
+    return f"the {settings.secret_name} {weakness}" if weakness else None

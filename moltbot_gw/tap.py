@@ -1,0 +1,108 @@
+"""``twistd moltbot-gateway``: its options, and the service that twistd runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from moltbot_gw.config import Secret
+from moltbot_gw.refusal import EXIT_CONFIG, StartRefused
+from moltbot_gw.settings import CommandLine, load_settings
+
+_BIND_MODES = ("loopback", "lan", "tailnet", "auto", "custom")
+_AUTH_MODES = ("token", "password")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise ValueError("use a number from 0 to 65535 (0: any free port)")
+    return int(text)
+
+
+class Options(usage.Options):
+    """The command line; what is not said here comes from the configuration."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Serve AI agents on one port, in the manner of the OpenAI API. Without --dev"
+        " nothing is enabled that the configuration does not enable. Prefer the"
+        " environment (CLAWDBOT_GATEWAY_TOKEN) to --token: other users of this machine"
+        " can read command lines."
+    )
+    optFlags = [
+        ["dev", None, "Try it out: own state folder, echo agent, generated token."],
+    ]
+    optParameters = [
+        ["config", "c", None, "Configuration file (JSON5) instead of the usual one."],
+        ["port", "p", None, "Port to listen on.", _port],
+        ["bind", "b", None, f"Addresses to listen on: {', '.join(_BIND_MODES)}."],
+        ["auth", None, None, "What secret is asked for: token or password."],
+        ["token", None, None, "The shared token."],
+        ["password", None, None, "The shared password."],
+    ]
+    compData = usage.Completions(
+        optActions={"config": usage.CompleteFiles("*.json*")},
+        multiUse=["endpoint"],
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["endpoints"] = []
+
+    def opt_endpoint(self, description: str) -> None:
+        """Listen on this Twisted endpoint instead (may be given more than once), such
+        as ssl:8443:privateKey=key.pem:certKey=cert.pem, unix:gateway.sock or
+        systemd:name=gateway."""
+        self["endpoints"].append(description)
+
+    def postOptions(self) -> None:
+        """Refuse words that are not among the known ones."""
+        for name, allowed in (("bind", _BIND_MODES), ("auth", _AUTH_MODES)):
+            if self[name] is not None and self[name] not in allowed:
+                raise usage.UsageError(f"--{name}: use {', '.join(allowed)}")
+        for name in ("token", "password"):
+            if self[name] is not None:
+                self[name] = Secret(self[name])
+
+
+def makeService(options: Options) -> IService:
+    """Build the gateway, or end the process with one clear line and status 78.
+
+    twistd calls this before it goes into the background, so the line reaches the
+    terminal and the status the init system.
+    """
+    # Everything that is written is for its owner only; twistd -n leaves 022.
+    os.umask(0o077)
+    from twisted.internet import reactor
+
+    from moltbot_gw.service import build_gateway
+
+    try:
+        return _build(build_gateway, options, reactor)
+    except StartRefused as refusal:
+        sys.stderr.write(f"moltbot-gateway: {refusal}\n")
+        raise SystemExit(EXIT_CONFIG) from None
+
+
+def _build(build: Any, options: Options, reactor: Any) -> IService:
+    settings = load_settings(
+        CommandLine(
+            config=options["config"],
+            port=options["port"],
+            bind=options["bind"],
+            auth=options["auth"],
+            token=options["token"],
+            password=options["password"],
+            endpoints=options["endpoints"],
+            dev=bool(options["dev"]),
+        ),
+        os.environ,
+        Path.home(),
+    )
+    service: IService = build(settings, reactor)
+    return service

@@ -1,0 +1,244 @@
+"""The request body of ``POST /v1/chat/completions``, as the contract allows it.
+
+Source: OpenAI API reference, "Create chat completion", narrowed and widened by our own
+contract (docs/differences.rst).  Unknown members are ignored at every level.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+import msgspec
+from msgspec import Meta, Struct
+
+from moltbot_gw.errors import InvalidRequest
+from moltbot_gw.messages import (
+    AssistantMessage,
+    Content,
+    ImagePart,
+    Message,
+    SamplingOptions,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    text_of,
+)
+from moltbot_gw.wire.jsontext import decode_body
+
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
+_Limit = Annotated[int, Meta(ge=1, le=2**53)]
+
+
+class _Text(Struct, tag="text", tag_field="type"):
+    text: str
+
+
+class _InputText(Struct, tag="input_text", tag_field="type"):
+    text: str
+
+
+class _ImageURL(Struct):
+    url: str
+    detail: str | None = None
+
+
+class _Image(Struct, tag="image_url", tag_field="type"):
+    image_url: _ImageURL
+
+
+_Parts = Annotated[list[Union[_Text, _InputText, _Image]], Meta(min_length=1)]
+_WireContent = Union[str, _Parts]
+
+
+class _System(Struct, tag="system", tag_field="role"):
+    content: _WireContent
+
+
+class _Developer(Struct, tag="developer", tag_field="role"):
+    content: _WireContent
+
+
+class _User(Struct, tag="user", tag_field="role"):
+    content: _WireContent
+    name: str | None = None
+
+
+class _Function(Struct):
+    name: str
+    arguments: str = "{}"
+
+
+class _ToolCall(Struct):
+    id: str
+    function: _Function
+
+
+class _Assistant(Struct, tag="assistant", tag_field="role"):
+    content: Union[str, _Parts, None] = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Tool(Struct, tag="tool", tag_field="role"):
+    content: _WireContent
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class _FunctionResult(Struct, tag="function", tag_field="role"):
+    content: _WireContent
+    name: str | None = None
+
+
+_WireMessage = Union[_System, _Developer, _User, _Assistant, _Tool, _FunctionResult]
+
+
+class _StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class _NamedTool(Struct):
+    """``{"type": "function", "function": {"name": ...}}``"""
+
+    type: str
+
+
+class _Body(Struct):
+    messages: Annotated[list[_WireMessage], Meta(min_length=1)]
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    user: Annotated[str, Meta(max_length=256)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    frequency_penalty: _Penalty | None = None
+    presence_penalty: _Penalty | None = None
+    max_tokens: _Limit | None = None
+    max_completion_tokens: _Limit | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: str | list[str] | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Union[Literal["none", "auto", "required"], _NamedTool, None] = None
+    n: Annotated[int, Meta(ge=1, le=1)] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Body)
+_HINTS = {
+    "role": "use system, developer, user, assistant, tool or function",
+    "type": "use text, input_text or image_url",
+    "n": "only one choice is made; leave n out",
+    "messages": "send at least one message",
+}
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A valid request.
+
+    *system* joins all system and developer texts with a blank line; *messages* holds
+    the others in their order, at least one.  *model* is None when unsaid, *user* is
+    stripped and None when blank.
+    """
+
+    model: str | None
+    messages: tuple[Message, ...]
+    system: str
+    options: SamplingOptions
+    stream: bool
+    include_usage: bool
+    user: str | None
+
+
+def parse_chat_request(body: bytes) -> ChatRequest:
+    """Parse and check *body*; raise ``InvalidRequest`` or a subclass."""
+    wire = decode_body(body, _decoder, _HINTS)
+    if wire.tool_choice == "required" or isinstance(wire.tool_choice, _NamedTool):
+        raise InvalidRequest(
+            "tool_choice: this gateway cannot make the model call a client's tool;"
+            ' leave tool_choice out or send "auto" or "none".',
+            param="tool_choice",
+        )
+    system: list[str] = []
+    messages: list[Message] = []
+    for index, message in enumerate(wire.messages):
+        place = f"messages[{index}]"
+        if isinstance(message, (_System, _Developer)):
+            system.append(text_of(_content(message.content, place)))
+        else:
+            messages.append(_message(message, place))
+    if not messages:
+        raise InvalidRequest(
+            "messages: a message of role user, assistant or tool is missing.",
+            param="messages",
+        )
+    streaming = wire.stream_options
+    return ChatRequest(
+        model=wire.model,
+        messages=tuple(messages),
+        system="\n\n".join(text for text in system if text),
+        options=_options(wire),
+        stream=bool(wire.stream),
+        include_usage=bool(streaming and streaming.include_usage),
+        user=(wire.user or "").strip() or None,
+    )
+
+
+def _options(wire: _Body) -> SamplingOptions:
+    stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
+    return SamplingOptions(
+        temperature=wire.temperature,
+        top_p=wire.top_p,
+        frequency_penalty=wire.frequency_penalty,
+        presence_penalty=wire.presence_penalty,
+        max_tokens=wire.max_completion_tokens or wire.max_tokens,
+        seed=wire.seed,
+        stop=stop or None,
+        response_format=wire.response_format,
+        reasoning_effort=wire.reasoning_effort,
+    )
+
+
+def _message(wire: _User | _Assistant | _Tool | _FunctionResult, place: str) -> Message:
+    if isinstance(wire, _User):
+        return UserMessage(_content(wire.content, place), wire.name)
+    if isinstance(wire, _Assistant):
+        return _assistant(wire, place)
+    content = _content(wire.content, place)
+    if isinstance(wire, _Tool):
+        return ToolMessage(content, wire.tool_call_id, wire.name)
+    return ToolMessage(content, None, wire.name)
+
+
+def _assistant(wire: _Assistant, place: str) -> AssistantMessage:
+    calls = tuple(
+        ToolCall(call.id, call.function.name, call.function.arguments)
+        for call in wire.tool_calls or ()
+    )
+    if wire.content is None and not calls:
+        raise InvalidRequest(
+            f"{place}.content: null is only allowed beside tool_calls.",
+            param=f"{place}.content",
+        )
+    content = _content(wire.content or "", place)
+    return AssistantMessage(text=text_of(content), tool_calls=calls)
+
+
+def _content(wire: str | list[Any], place: str) -> Content:
+    if isinstance(wire, str):
+        return wire
+    parts: list[TextPart | ImagePart] = []
+    for index, part in enumerate(wire):
+        if isinstance(part, _Image):
+            where = f"{place}.content[{index}].image_url.url"
+            if not part.image_url.url.startswith("data:"):
+                raise InvalidRequest(
+                    f"{where}: images at other addresses are not fetched;"
+                    " send a data: URL.",
+                    param=where,
+                )
+            parts.append(ImagePart(part.image_url.url, part.image_url.detail))
+        else:
+            parts.append(TextPart(part.text))
+    return tuple(parts)

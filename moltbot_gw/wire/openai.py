@@ -1,0 +1,338 @@
+"""The provider side of OpenAI Chat Completions: requests out, streams in.
+
+Source: OpenAI API reference, "Chat Completions"; members beside it (``reasoning``,
+``reasoning_content``) are those of the compatible servers that people run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Union
+
+import msgspec
+from msgspec import Struct
+
+from moltbot_gw.events import (
+    FinishReason,
+    ModelEvent,
+    ReasoningDelta,
+    TextDelta,
+    Usage,
+)
+from moltbot_gw.messages import (
+    AssistantMessage,
+    Content,
+    ImagePart,
+    Message,
+    ModelRequest,
+    TextPart,
+    ToolMessage,
+)
+from moltbot_gw.wire.sse import SSEDecoder
+
+MAX_EVENT_BYTES = 4 * 1024 * 1024
+"""One event of a provider's stream; a whole picture fits, a runaway line does not."""
+
+_encode = msgspec.json.Encoder().encode
+
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """How one server's Chat Completions differs from the next one's.
+
+    *max_tokens* is the model's own limit; None leaves the limit to the server.
+    """
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    developer_role: bool = False
+    reasoning_effort: bool = True
+    store: bool = False
+    max_tokens: int | None = None
+
+
+def encode_request(request: ModelRequest, dialect: Dialect) -> bytes:
+    """Return the body of a streamed chat completion; usage is always asked for."""
+    options = request.options
+    messages: list[dict[str, Any]] = []
+    if request.system:
+        role = "developer" if dialect.developer_role else "system"
+        messages.append({"role": role, "content": request.system})
+    messages.extend(map(_message, request.messages))
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    limits = [n for n in (options.max_tokens, dialect.max_tokens) if n is not None]
+    if limits:
+        body[dialect.max_tokens_field] = min(limits)
+    if dialect.store:
+        body["store"] = False
+    if options.reasoning_effort is not None and dialect.reasoning_effort:
+        body["reasoning_effort"] = options.reasoning_effort
+    for name in (
+        "temperature",
+        "top_p",
+        "frequency_penalty",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "response_format",
+    ):
+        value = getattr(options, name)
+        if value is not None:
+            body[name] = value
+    return _encode(body)
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if isinstance(message, AssistantMessage):
+        return _assistant(message)
+    if isinstance(message, ToolMessage):
+        if message.tool_call_id is None:
+            # The old form, before tools had ids; still an OpenAI role.
+            return {
+                "role": "function",
+                "name": message.name or "function",
+                "content": _content(message.content),
+            }
+        return {
+            "role": "tool",
+            "tool_call_id": message.tool_call_id,
+            "content": _content(message.content),
+        }
+    wire: dict[str, Any] = {"role": "user", "content": _content(message.content)}
+    if message.name:
+        wire["name"] = message.name
+    return wire
+
+
+def _assistant(message: AssistantMessage) -> dict[str, Any]:
+    wire: dict[str, Any] = {"role": "assistant", "content": message.text}
+    if message.tool_calls:
+        wire["content"] = message.text or None
+        wire["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    return wire
+
+
+def _content(content: Content) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    return [_part(part) for part in content]
+
+
+def _part(part: TextPart | ImagePart) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    image: dict[str, Any] = {"url": part.url}
+    if part.detail is not None:
+        image["detail"] = part.detail
+    return {"type": "image_url", "image_url": image}
+
+
+class _PromptDetails(Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Delta(Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Choice(Struct):
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Error(Struct):
+    message: str | None = None
+    type: str | None = None
+    code: Union[str, int, None] = None
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Union[_Error, str, None] = None
+
+
+class _ErrorBody(Struct):
+    error: Union[_Error, str, None] = None
+    message: str | None = None
+    detail: Any = None
+
+
+_chunk_decoder = msgspec.json.Decoder(_Chunk)
+_error_decoder = msgspec.json.Decoder(Union[_ErrorBody, list[_ErrorBody]])
+
+
+class ProviderError(Exception):
+    """The provider says in its stream, or by breaking its format, that it failed.
+
+    *message* is its own text, unsafe to show as it is; *code* its name for the failure.
+    """
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class ChatStreamDecoder:
+    """Turn the bytes of a streamed chat completion into model events.
+
+    After each call: *finish_reason* is set once the model has said why it stopped,
+    *usage* once it was reported, *done* once ``[DONE]`` was seen.  A stream is whole
+    when *finish_reason* is set or *done* is true; how the connection closed says
+    nothing, because a body without a length ends alike whether whole or cut.
+    """
+
+    def __init__(self) -> None:
+        self._sse = SSEDecoder(MAX_EVENT_BYTES)
+        self.finish_reason: FinishReason | None = None
+        self.usage: Usage | None = None
+        self.done = False
+
+    def feed(self, data: bytes) -> list[ModelEvent]:
+        """Return what *data* says, neighbouring pieces of text already joined.
+
+        Raises ``ProviderError``; what came before it in *data* is lost with it.
+        """
+        return self._take(self._sse.feed(data))
+
+    def flush(self) -> list[ModelEvent]:
+        """Return what an end of the stream without a blank line left behind."""
+        return self._take(self._sse.flush())
+
+    def _take(self, payloads: list[bytes]) -> list[ModelEvent]:
+        merged = _Merger()
+        for payload in payloads:
+            if self.done:
+                break
+            if payload == b"[DONE]":
+                self.done = True
+            elif payload:
+                self._take_chunk(payload, merged)
+        return merged.finish()
+
+    def _take_chunk(self, payload: bytes, merged: _Merger) -> None:
+        chunk = _decode_chunk(payload)
+        if chunk.usage is not None:
+            self.usage = _usage(chunk.usage)
+        for choice in chunk.choices or ():
+            delta = choice.delta or choice.message
+            if delta is not None:
+                merged.add(delta)
+            if choice.finish_reason:
+                self.finish_reason = _FINISH_REASONS.get(choice.finish_reason, "stop")
+
+
+class _Merger:
+    def __init__(self) -> None:
+        self._events: list[ModelEvent] = []
+        self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
+        self._pieces: list[str] = []
+
+    def add(self, delta: _Delta) -> None:
+        reasoning = delta.reasoning_content or delta.reasoning
+        if reasoning:
+            self._append(ReasoningDelta, reasoning)
+        if delta.content:
+            self._append(TextDelta, delta.content)
+
+    def _append(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
+        if kind is not self._kind:
+            self.finish()
+            self._kind = kind
+        self._pieces.append(text)
+
+    def finish(self) -> list[ModelEvent]:
+        if self._pieces:
+            self._events.append(self._kind("".join(self._pieces)))
+            self._pieces.clear()
+        return self._events
+
+
+def decode_reply(body: bytes) -> tuple[list[ModelEvent], FinishReason, Usage]:
+    """Read a whole, non-streamed completion, from servers that do not stream."""
+    chunk = _decode_chunk(body)
+    if not chunk.choices:
+        raise ProviderError("the reply has no choices")
+    merged = _Merger()
+    message = chunk.choices[0].message
+    if message is not None:
+        merged.add(message)
+    reason = _FINISH_REASONS.get(chunk.choices[0].finish_reason or "stop", "stop")
+    return merged.finish(), reason, _usage(chunk.usage or _Usage())
+
+
+def decode_error(body: bytes) -> ProviderError:
+    """Read the body of an error status; text that is not JSON says nothing safe."""
+    try:
+        wire = _error_decoder.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return ProviderError("")
+    if isinstance(wire, list):
+        wire = wire[0] if wire else _ErrorBody()
+    if wire.error is not None:
+        return _provider_error(wire.error)
+    detail = wire.detail if isinstance(wire.detail, str) else ""
+    return ProviderError(wire.message or detail)
+
+
+def _decode_chunk(payload: bytes) -> _Chunk:
+    try:
+        chunk = _chunk_decoder.decode(payload)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise ProviderError("the provider sent something that is no chunk") from None
+    if chunk.error is not None:
+        raise _provider_error(chunk.error)
+    return chunk
+
+
+def _provider_error(error: _Error | str) -> ProviderError:
+    if isinstance(error, str):
+        return ProviderError(error)
+    code = error.code if error.code is not None else error.type
+    return ProviderError(error.message or "", None if code is None else str(code))
+
+
+def _usage(wire: _Usage) -> Usage:
+    prompt, completion = wire.prompt_tokens or 0, wire.completion_tokens or 0
+    cached, reasoning = wire.prompt_tokens_details, wire.completion_tokens_details
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=wire.total_tokens or prompt + completion,
+        cached_tokens=cached.cached_tokens if cached else None,
+        reasoning_tokens=reasoning.reasoning_tokens if reasoning else None,
+    )

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from .support import load
+
+
+def test_served_sections_are_not_mentioned(tmp_path: Path) -> None:
+    served = {
+        "gateway": {"port": 1, "reload": {"mode": "off"}},
+        "agents": {"defaults": {"timeoutSeconds": 1}, "list": [{"id": "a"}]},
+        "models": {"providers": {}},
+        "session": {"mainKey": "main"},
+        "env": {"A": "1"},
+        "logging": {"level": "info"},
+        "meta": {"lastTouchedVersion": "2026.1.29"},
+        "wizard": {},
+    }
+    assert load(tmp_path, served).notices == ()
+
+
+def test_each_unserved_part_is_mentioned_once(tmp_path: Path) -> None:
+    tree = {
+        "channels": {"telegram": {"botToken": "hunter2"}, "slack": {}},
+        "gateway": {"tailscale": {}, "http": {"endpoints": {"responses": {}}}},
+        "agents": {
+            "defaults": {"heartbeat": {"every": "30m"}},
+            "list": [{"id": "a"}, {"id": "b", "sandbox": {}}],
+        },
+    }
+    names = [line.split('"')[1] for line in load(tmp_path, tree).notices]
+    assert sorted(names) == [
+        "agents.defaults.heartbeat",
+        "agents.list.1.sandbox",
+        "channels",
+        "gateway.http.endpoints.responses",
+        "gateway.tailscale",
+    ]
+
+
+def test_notice_says_what_happens(tmp_path: Path) -> None:
+    [line] = load(tmp_path, {"cron": {"enabled": True}}).notices
+    assert line == 'config: "cron" is not served by this gateway and is ignored'
+
+
+def test_other_main_key_is_forced_with_one_notice(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"session": {"mainKey": "home"}})
+    assert loaded.config.session.main_key == "main"
+    assert loaded.notices == (
+        'config: "session.mainKey" is always "main"; the value is ignored',
+    )
