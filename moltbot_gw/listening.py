@@ -110,8 +110,8 @@ def _without_options(text: str) -> str:
 def _is_local(description: str) -> bool:
     if description.startswith("unix:"):
         return True
-    match = _INTERFACE.search(description)
-    host = match[1].replace("\\", "") if match else ""
+    # The last one counts when it is given twice.
+    host = "".join(_INTERFACE.findall(description)[-1:]).replace("\\", "")
     return host == "localhost" or _is_loopback(host)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ _PASSWORD_VARIABLES = (
     "MOLTBOT_GATEWAY_PASSWORD",
     "OPENCLAW_GATEWAY_PASSWORD",
 )
+_PORT = re.compile(r"[0-9]{1,5}")
 _STATE_VARIABLES = ("MOLTBOT_STATE_DIR", "CLAWDBOT_STATE_DIR")
 
 
@@ -116,7 +118,7 @@ def _find_port(options: CommandLine, loaded: LoadedConfig) -> int:
         return options.port
     text = loaded.environ.get("CLAWDBOT_GATEWAY_PORT", "").strip()
     if text:
-        if not text.isdecimal() or not 0 < int(text) < 65536:
+        if not _PORT.fullmatch(text) or not 0 < int(text) < 65536:
             raise StartRefused("CLAWDBOT_GATEWAY_PORT is not a port number")
         return int(text)
     if options.dev and not loaded.exists:
@@ -129,9 +131,9 @@ def _find_secret(
 ) -> tuple[Secret, str, Path | None]:
     """Return the secret, what it is (token or password), and its file if generated."""
     auth = loaded.config.gateway.auth
-    token = options.token or auth.token or _variable(loaded, _TOKEN_VARIABLES)
-    password = (
-        options.password or auth.password or _variable(loaded, _PASSWORD_VARIABLES)
+    token = _first(options.token, auth.token) or _variable(loaded, _TOKEN_VARIABLES)
+    password = _first(options.password, auth.password) or _variable(
+        loaded, _PASSWORD_VARIABLES
     )
     mode = options.auth or auth.mode
     if mode is None:
@@ -152,6 +154,11 @@ def _find_secret(
             " gateway.auth.token or CLAWDBOT_GATEWAY_TOKEN)"
         )
     return token, "token", None
+
+
+def _first(*given: Secret | None) -> Secret | None:
+    """Return the first that is given; a blank one counts as not given."""
+    return next((one for one in given if one and one.reveal().strip()), None)
 
 
 def _variable(loaded: LoadedConfig, names: Sequence[str]) -> Secret | None:
@@ -175,6 +182,7 @@ def _dev_token(state: Path) -> tuple[Secret, str]:
             kept = secrets.token_urlsafe(32)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             with os.fdopen(os.open(path, flags, 0o600), "w") as file:
+                os.fchmod(file.fileno(), 0o600)
                 file.write(kept + "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise StartRefused(f"cannot keep the token in {path}: {error}") from None

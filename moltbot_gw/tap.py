@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.error import ReactorNotRunning
 from twisted.python import usage
 
 from moltbot_gw.config import Secret
@@ -83,10 +86,32 @@ def makeService(options: Options) -> IService:
     from moltbot_gw.service import build_gateway
 
     try:
-        return _build(build_gateway, options, reactor)
+        service = _build(build_gateway, options, reactor)
     except StartRefused as refusal:
         sys.stderr.write(f"moltbot-gateway: {refusal}\n")
         raise SystemExit(EXIT_CONFIG) from None
+    # The reactor sets its own handlers when it starts.
+    reactor.callWhenRunning(_end_well, reactor)  # type: ignore[attr-defined]
+    return service
+
+
+def _end_well(reactor: Any) -> None:
+    """Make an orderly stop by SIGTERM or SIGINT end with status 0.
+
+    twistd kills itself again by the same signal at the end, which looks like a crash.
+    """
+
+    def stop(number: int, _: object) -> None:
+        reactor.callFromThread(_stop, reactor)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def _stop(reactor: Any) -> None:
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 def _build(build: Any, options: Options, reactor: Any) -> IService:

@@ -34,7 +34,12 @@ def server_tls_options(tls: GatewayTls, state: Path) -> CertificateOptions:
     certificate = Path(tls.cert_path or folder / "gateway-cert.pem")
     key = Path(tls.key_path or folder / "gateway-key.pem")
     if not certificate.exists() and not key.exists() and tls.auto_generate:
-        _generate(certificate, key)
+        try:
+            _generate(certificate, key)
+        except OSError as error:
+            raise StartRefused(
+                f"gateway tls: cannot write the certificate: {error.strerror}"
+            ) from None
     try:
         blocks = certificate.read_bytes().split(_BEGIN)[1:]
         chain = [Certificate.loadPEM(_BEGIN + block).original for block in blocks]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TypeVar
-from uuid import uuid4
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
@@ -42,13 +40,13 @@ T = TypeVar("T")
 class ExecutionTools(msgspec.Struct, frozen=True, kw_only=True):
     """What every run needs and none owns.
 
-    *now* is the wall clock, in local time with its zone; *fresh_after_ms* maps a store
+    *unix_time* is the wall clock, in seconds; *fresh_after_ms* maps a store
     key to the time (Unix ms) before which its session counts as too old.
     """
 
     store: ISessionStore
     clock: IReactorTime
-    now: Callable[[], datetime]
+    unix_time: Callable[[], float]
     fresh_after_ms: Callable[[str], int]
 
 
@@ -98,7 +96,8 @@ class Execution:
         self._run.end(outcome)
 
     async def _steps(self) -> RunOutcome:
-        await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
+        if not self._ticket.is_ready():
+            await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
         call = await self._begin()
         outcome = await self._call_model(call)
         await self._store_end(outcome)
@@ -114,10 +113,16 @@ class Execution:
         if self._run.cancelled is not None:
             raise self._run.cancelled
         news = news_of(request.messages, has_history=bool(history.messages))
-        self._session_id = history.session_id or str(uuid4())
-        now = tools.now()
-        self._started_at_ms = _ms(now)
+        self._session_id = history.session_id or request.new_session_id
+        now = tools.unix_time()
+        self._started_at_ms = int(now * 1000)
         model = self._agent.model
+        call = ModelRequest(
+            model=model.model,
+            system=self._prompt.build(request.extra_system, now),
+            messages=without_retry(history.messages, news) + news,
+            options=request.options,
+        )
         await tools.store.begin_turn(
             TurnStart(
                 run_id=self._run.run_id,
@@ -131,12 +136,7 @@ class Execution:
                 anonymous=request.anonymous,
             )
         )
-        return ModelRequest(
-            model=model.model,
-            system=self._prompt.build(request.extra_system, now),
-            messages=without_retry(history.messages, news) + news,
-            options=request.options,
-        )
+        return call
 
     async def _call_model(self, call: ModelRequest) -> RunOutcome:
         """Stream the model's answer into the run; return how that ended."""
@@ -196,7 +196,7 @@ class Execution:
         self._run.cancel(RunTimedOut(f"The run took longer than {seconds} seconds."))
 
     def _outcome(self, result: Completion | GatewayError) -> RunOutcome:
-        ended_at_ms = _ms(self._tools.now())
+        ended_at_ms = int(self._tools.unix_time() * 1000)
         if isinstance(result, Completion):
             return RunOutcome(
                 state="done",
@@ -217,7 +217,3 @@ class Execution:
 def _cut_reason(outcome: RunOutcome) -> str:
     cut = outcome.state == "aborted" or isinstance(outcome.error, RunTimedOut)
     return "aborted" if cut else "error"
-
-
-def _ms(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -20,8 +20,8 @@ def check_key(key: str) -> None:
         raise BadSessionKey(f"use 1 to {MAX_KEY_CHARS} characters")
     if not key.isprintable():
         raise BadSessionKey("use printable characters only")
-    rest = split_key(key)[1].lower()
-    if rest.startswith(_RESERVED) or key.lower().startswith(_RESERVED):
+    rest = split_key(key)[1].lower().lstrip(": ")
+    if rest.startswith(_RESERVED):
         raise BadSessionKey("subagent:, cron: and acp: are reserved for the gateway")
 
 

@@ -34,13 +34,19 @@ class Lane:
         """Whether nobody holds or awaits a slot."""
         return not self._taken and not self._waiting
 
+    def try_acquire(self) -> bool:
+        """Take a slot if one is free now."""
+        if self._taken < self._limit:
+            self._taken += 1
+            return True
+        return False
+
     def acquire(self) -> Deferred[None]:
         """Fire when a slot is ours.  Cancelling gives up the place in the queue.
 
         The holder of a slot must ``release`` it, once.
         """
-        if self._taken < self._limit:
-            self._taken += 1
+        if self.try_acquire():
             return succeed(None)
         waiter: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
@@ -118,11 +124,22 @@ class LaneTicket:
         self._session_lane = session_lane
         self._held: list[Lane] = []
 
+    def is_ready(self) -> bool:
+        """Take the slots that are free now; say whether these are both."""
+        for lane in self._missing():
+            if not lane.try_acquire():
+                return False
+            self._held.append(lane)
+        return True
+
     async def ready(self) -> None:
         """Wait for both slots.  Whatever becomes of it, ``close`` is still due."""
-        for lane in (self._session_lane, self._lanes._main):
+        for lane in self._missing():
             await lane.acquire()
             self._held.append(lane)
+
+    def _missing(self) -> list[Lane]:
+        return [self._session_lane, self._lanes._main][len(self._held) :]
 
     def close(self) -> None:
         """Give back what is held and leave the lanes; call it exactly once."""

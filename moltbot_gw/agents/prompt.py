@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+import stat
+import time
 from pathlib import Path
 
 from moltbot_gw.agents.roster import Agent
@@ -43,7 +44,7 @@ class WorkspaceFiles:
 
     def section(self) -> str:
         """Return the files as one section of the prompt; empty without a workspace."""
-        if not self._folder.is_dir():
+        if not os.path.isdir(self._folder):
             return ""
         parts = ["# Project Context", "These files of your workspace are loaded:"]
         for name in EXPECTED_FILES + OPTIONAL_FILES:
@@ -64,6 +65,8 @@ class WorkspaceFiles:
             known = self._cache.get(name)
             if known is not None and known[0] == signature:
                 return known[1]
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError("opening a pipe would wait for its writer")
             with open(path, "rb") as file:
                 data = file.read(MAX_FILE_BYTES)
         except OSError:
@@ -94,15 +97,16 @@ class PromptBuilder:
             f"Runtime: agent={agent.id} | model={agent.model} | channel=webchat"
         )
 
-    def build(self, extra: str, now: datetime) -> str:
+    def build(self, extra: str, unix_time: float) -> str:
         """Return the prompt; *extra* is the client's own system text, kept verbatim.
 
-        Only the date stands in it, not the time, so that providers can keep the
+        Only the local date stands in it, not the time, so that providers can keep the
         prefix in their cache.
         """
+        now = time.localtime(unix_time)
         parts = [
             self._opening,
-            f"Today is {now:%A, %Y-%m-%d} ({now.tzname() or 'local time'}).",
+            time.strftime("Today is %A, %Y-%m-%d (%Z).", now),
             self._files.section(),
             extra,
             self._closing,

@@ -12,6 +12,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     *session_key* is as the client spells it and only echoed; *store_key* is the one
     that lanes and store go by.  An *anonymous* session is new and will be pruned.
+    *new_session_id* (a UUID) is used if the session has to be begun.
     *extra_system* goes into the system prompt of this run and is not stored.
     """
 
@@ -19,6 +20,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: str
     session_key: str
     store_key: str
+    new_session_id: str
     anonymous: bool
     messages: tuple[Message, ...]
     extra_system: str = ""

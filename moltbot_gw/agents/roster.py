@@ -137,7 +137,8 @@ def resolve_model(config: Config, ref: str) -> ModelRef:
     if not slash:
         provider, model = "anthropic", ref
     provider = provider.lower()
-    entry = config.models.providers.get(provider)
+    providers = config.models.providers.items()
+    entry = next((e for name, e in providers if name.lower() == provider), None)
     known = {known.id: known for known in entry.models} if entry else {}
     images = model in known and "image" in known[model].input
     return ModelRef(provider, model, images)

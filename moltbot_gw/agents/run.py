@@ -84,9 +84,9 @@ class Run:
         assert self.outcome is None, "a run ends once"
         self.outcome = outcome
         self._append(RunEnded(outcome))
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(outcome)
+        while self._waiters:
+            # One by one: what a waiter does may cancel another.
+            self._waiters.pop(0).callback(outcome)
 
     def on_cancel(self, interrupt: Callable[[GatewayError], None] | None) -> None:
         """Name what ``cancel`` stops from now on; None when nothing can be stopped.
@@ -120,7 +120,7 @@ class Run:
 
     def when_ended(self) -> Deferred[RunOutcome]:
         """Return a fresh Deferred for the outcome; cancelling it only stops waiting."""
-        waiter: Deferred[RunOutcome] = Deferred(self._forget_waiter)
+        waiter: Deferred[RunOutcome] = Deferred(self._waiters.remove)
         if self.outcome is not None:
             waiter.callback(self.outcome)
         else:
@@ -207,10 +207,6 @@ class Run:
             for entry in self._entries
             if isinstance(entry, _TextEntry) and entry.kind is kind
         )
-
-    def _forget_waiter(self, waiter: Deferred[RunOutcome]) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
 
 
 class Cursor:

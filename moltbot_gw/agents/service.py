@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -40,7 +39,7 @@ class AgentService:
         store: ISessionStore,
         lanes: Lanes,
         clock: IReactorTime,
-        now: Callable[[], datetime],
+        unix_time: Callable[[], float],
         fresh_after_ms: Callable[[str], int],
         max_run_bytes: int,
     ) -> None:
@@ -50,7 +49,10 @@ class AgentService:
         self._clock = clock
         self._max_run_bytes = max_run_bytes
         self._tools = ExecutionTools(
-            store=store, clock=clock, now=now, fresh_after_ms=fresh_after_ms
+            store=store,
+            clock=clock,
+            unix_time=unix_time,
+            fresh_after_ms=fresh_after_ms,
         )
         self._prompts = {
             agent.id: PromptBuilder(agent) for agent in roster.agents.values()
@@ -106,7 +108,11 @@ class AgentService:
         )
         self._runs[run.run_id] = run
         for observer in self._observers:
-            observer(run)
+            try:
+                observer(run)
+            except Exception:
+                # The run is admitted already; only its execution gives the place back.
+                _log.failure("an observer of run {run_id} failed", run_id=run.run_id)
         execution = Execution(
             tools=self._tools,
             run=run,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 JSON = b"application/json; charset=utf-8"
 
+_EXPOSED = b"x-request-id, retry-after, x-should-retry"
 _REASONS = {431: b"Request Header Fields Too Large", 499: b"Client Closed Request"}
 
 
@@ -37,6 +38,15 @@ def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+def cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the headers that let a page of *origin* read an answer."""
+    return [
+        (b"Access-Control-Allow-Origin", origin),
+        (b"Access-Control-Expose-Headers", _EXPOSED),
+        (b"Vary", b"Origin"),
+    ]
+
+
 def prepare_json(request: GatewayRequest, body: bytes) -> bytes:
     """Set the headers for the JSON answer *body* and return it."""
     headers = request.responseHeaders
@@ -53,10 +63,11 @@ def prepare_error(request: GatewayRequest, error: GatewayError) -> bytes:
     return prepare_json(request, render_error(error))
 
 
-def raw_error(error: GatewayError, request_id: bytes) -> bytes:
+def raw_error(error: GatewayError, request_id: bytes, origin: bytes | None) -> bytes:
     """Return a whole answer for *error* after which the connection is closed.
 
     For requests that are refused before their body is there, or that are no HTTP.
+    *origin* is that of a web page which may read it.
     """
     body = render_error(error)
     headers = [
@@ -65,6 +76,7 @@ def raw_error(error: GatewayError, request_id: bytes) -> bytes:
         (b"Connection", b"close"),
         (b"X-Request-Id", request_id),
         *error_headers(error),
+        *(cors_headers(origin) if origin is not None else ()),
     ]
     head = b"HTTP/1.1 %d %s\r\n" % (error.status, reason_phrase(error.status))
     lines = b"".join(b"%s: %s\r\n" % header for header in headers)

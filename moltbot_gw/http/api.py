@@ -66,7 +66,6 @@ def _answer_failure(request: GatewayRequest, failure: Failure) -> bytes | None:
         )
     if not request.startedWriting:
         return prepare_error(request, error)
-    # Twisted would end the body as if it were whole; the client must see the break.
     request.write(b"data: " + render_error(error) + b"\n\n" + DONE)
-    request.channel.abort()
+    request.end_broken()
     return None

@@ -26,6 +26,7 @@ from moltbot_gw.errors import (
     HeadersTooLarge,
     PayloadTooLarge,
     RequestTimeout,
+    RunAborted,
     TargetTooLong,
 )
 from moltbot_gw.http.answers import raw_error
@@ -117,21 +118,22 @@ class GatewayChannel(HTTPChannel):
         if self._refused:
             self._linger(len(data))
             return
-        if not self._in_head and not self._handlingRequest and self.line_mode:
-            self._in_head = True
-            self._set_deadline(self._timeouts.header)
         super().dataReceived(data)
+        # Inside a call of itself (an answer at once gave back what lay behind the
+        # body) Twisted has only kept *data*, for the outer call to go on with.
+        if self._busyReceiving or not self.line_mode or not self._buffer:
+            return
+        self._begin_head()
         # Every CR LF has been taken, so a LF that is left has no CR before it; Twisted
         # would wait for more.
-        if self.line_mode and not self._refused and b"\n" in self._buffer:
+        if b"\n" in self._buffer:
             self.refuse(BadHTTP("Header lines end with CR LF."))
 
     def lineReceived(self, line: bytes) -> None:
-        if self._refused:
-            return
+        self._begin_head()
         if b"\n" in line:
             self.refuse(BadHTTP("Header lines end with CR LF."))
-        elif line[:1] in (b" ", b"\t") and self._in_head:
+        elif line[:1] in (b" ", b"\t"):
             self.refuse(BadHTTP("Header lines are not folded."))
         else:
             super().lineReceived(line)
@@ -147,9 +149,7 @@ class GatewayChannel(HTTPChannel):
             self._linger(len(data))
             return
         if self._handlingRequest:
-            self._pipelined += len(data)
-            if self._pipelined > MAX_PIPELINED_BYTES:
-                self.abort()
+            if not self._may_wait(data):
                 return
         else:
             self._wire_bytes += len(data)
@@ -160,15 +160,36 @@ class GatewayChannel(HTTPChannel):
                 return
         super().rawDataReceived(data)
 
+    def _finishRequestBody(self, data: bytes) -> None:
+        super()._finishRequestBody(data)
+        if self._handlingRequest:
+            self._may_wait(data)
+
+    def _may_wait(self, data: bytes) -> bool:
+        """Whether *data* may wait behind the request at hand; else we are gone."""
+        self._pipelined += len(data)
+        if self._pipelined > MAX_PIPELINED_BYTES:
+            self.abort()
+        return self._pipelined <= MAX_PIPELINED_BYTES
+
     def connectionLost(self, reason: Failure | None = None) -> None:
         for timer in (self._timer, self._stall):
             if timer is not None and timer.active():
                 timer.cancel()
         self._timer = self._stall = None
         self.site.lost(self)
+        if self._handlingRequest:
+            for request in self.requests:
+                request.code = RunAborted.status
+                self.site.log(request)
         super().connectionLost(reason)
 
     # -- the head
+
+    def _begin_head(self) -> None:
+        if not self._in_head:
+            self._in_head = True
+            self._set_deadline(self._timeouts.header)
 
     def headerReceived(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
@@ -204,9 +225,6 @@ class GatewayChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         self._in_head = False
-        if self._refused:
-            self.length = None
-            return
         request = self.requests[-1]
         request.started = self._clock.seconds()
         request.request_id = request_id_of(request.requestHeaders)
@@ -250,7 +268,14 @@ class GatewayChannel(HTTPChannel):
             return False
         return True
 
+    def _send100Continue(self) -> None:
+        """Invite a body, where there is one and it is wanted."""
+        if self.length != 0:
+            super()._send100Continue()
+
     def allContentReceived(self) -> None:
+        if self._refused:
+            return  # the piece that was one too many brought the body's end with it
         self._set_deadline(None)
         super().allContentReceived()
 
@@ -274,7 +299,7 @@ class GatewayChannel(HTTPChannel):
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-        if not self.requests and not self._refused:
+        if not self.requests and not self._refused and not self._in_head:
             # The answer was finished while its end still lay here (twisted#12498).
             self._set_deadline(self._timeouts.idle)
         super().resumeProducing()
@@ -289,9 +314,13 @@ class GatewayChannel(HTTPChannel):
         request_id = request_id or request_id_of(
             request.requestHeaders if request is not None else _NO_HEADERS
         )
-        self.transport.write(raw_error(error, request_id))
-        route = request.route if request is not None else None
+        origin = request.cors_origin if request is not None else None
+        answer = raw_error(error, request_id, origin)
         method = getattr(self, "_command", b"-")
+        if method == b"HEAD":
+            answer = answer[: answer.index(b"\r\n\r\n") + 4]
+        self.transport.write(answer)
+        route = request.route if request is not None else None
         self.site.log_refusal(method, route, error, request_id)
         self.setRawMode()
         self._set_deadline(LINGER_SECONDS)
@@ -303,6 +332,8 @@ class GatewayChannel(HTTPChannel):
 
     def abort(self) -> None:
         """Close at once; what was written and not yet sent is lost."""
+        if self._stall is not None and self._stall.active():
+            self._stall.cancel()
         self._stall = None
         self.transport.abortConnection()
 
@@ -349,7 +380,5 @@ class GatewayChannel(HTTPChannel):
             self.abort()
         elif self._in_head:
             self.refuse(RequestTimeout("The request's head did not come in time."))
-        elif self._handlingRequest or not self.persistent:
-            self.abort()
         else:
             self.refuse(RequestTimeout("The request's body did not come in time."))

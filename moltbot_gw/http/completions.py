@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Literal
-from uuid import uuid4
 
 from twisted.internet.interfaces import IReactorTime
 
+from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
@@ -69,10 +69,11 @@ class CompletionsHandler:
         )
         run = self._agents.start_run(
             RunRequest(
-                run_id=f"chatcmpl_{uuid4()}",
+                run_id=f"chatcmpl_{new_uuid()}",
                 agent_id=target.agent_id,
                 session_key=target.session_key,
                 store_key=target.store_key,
+                new_session_id=target.new_session_id,
                 anonymous=target.anonymous,
                 messages=chat.messages,
                 extra_system=chat.system,

@@ -6,9 +6,10 @@ no room; and what HTTP/1.1 leaves open to two readings is refused here.
 
 from __future__ import annotations
 
+import itertools
 import re
+import secrets
 from collections.abc import Sequence
-from uuid import uuid4
 
 from twisted.web.http_headers import Headers
 
@@ -29,7 +30,12 @@ ENABLE_KEY = "gateway.http.endpoints.chatCompletions.enabled"
 MAX_IGNORED_BODY_BYTES = 64 * 1024
 """A body where none belongs (GET) is read this far and dropped."""
 
+# RFC 3986, section 3.2.2, without user information.
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+# Random enough to tell processes apart, counted inside one: no system call a request.
+_PROCESS = secrets.token_hex(8).encode("ascii")
+_COUNTER = itertools.count(1)
 _HEADER_LIST = re.compile(rb"[A-Za-z0-9_, -]{1,2048}")
 
 
@@ -75,6 +81,8 @@ class Gate:
         hosts = headers.getRawHeaders(b"Host", ())
         if len(hosts) > 1 or (version == b"HTTP/1.1" and len(hosts) != 1):
             raise BadHTTP("Send exactly one Host header.")
+        if hosts and not _HOST.fullmatch(hosts[0]):
+            raise BadHTTP("The Host header holds no host.")
         if not target.startswith(b"/"):
             raise BadHTTP("Send the path alone as the request target.")
         for expectation in headers.getRawHeaders(b"Expect", ()):
@@ -124,7 +132,7 @@ def request_id_of(headers: Headers) -> bytes:
     values = headers.getRawHeaders(b"X-Request-Id", ())
     if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]):
         return values[0]
-    return uuid4().hex.encode("ascii")
+    return b"%s-%x" % (_PROCESS, next(_COUNTER))
 
 
 def preflight_headers(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from urllib.parse import quote
-from uuid import uuid4
 
 import msgspec
 from twisted.web.http_headers import Headers
 
+from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.keys import (
     BadSessionKey,
     anonymous_key,
@@ -30,6 +30,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: str
     session_key: str
     store_key: str
+    new_session_id: str
     anonymous: bool
 
 
@@ -52,7 +53,7 @@ def find_target(
     key = _header(headers, "session-key")
     asked, param = _asked_agent(header, chat, roster)
     if key is None:
-        agent_id = asked or roster.default_id
+        agent_id = roster.default_id if asked is None else asked
         _check_agent(agent_id, param, roster)
         return _unnamed(agent_id, chat, global_scope)
     try:
@@ -66,12 +67,15 @@ def find_target(
             " asked for.",
             param=key.name,
         )
-    agent_id = owner or asked or roster.default_id
-    _check_agent(agent_id, key.name if owner else param, roster)
+    if owner is not None:
+        asked, param = owner, key.name
+    agent_id = roster.default_id if asked is None else asked
+    _check_agent(agent_id, param, roster)
     return Target(
         agent_id=agent_id,
         session_key=key.value,
         store_key=store_key(key.value, agent_id, global_scope=global_scope),
+        new_session_id=new_uuid(),
         anonymous=False,
     )
 
@@ -84,11 +88,18 @@ def header_safe(key: str) -> bytes:
 
 
 def _unnamed(agent_id: str, chat: ChatRequest, global_scope: bool) -> Target:
+    session_id = new_uuid()
     if chat.user is None:
-        key = anonymous_key(agent_id, str(uuid4()))
-        return Target(agent_id=agent_id, session_key=key, store_key=key, anonymous=True)
-    key = "global" if global_scope else user_key(agent_id, chat.user)
-    return Target(agent_id=agent_id, session_key=key, store_key=key, anonymous=False)
+        key = anonymous_key(agent_id, session_id)
+    else:
+        key = "global" if global_scope else user_key(agent_id, chat.user)
+    return Target(
+        agent_id=agent_id,
+        session_key=key,
+        store_key=key,
+        new_session_id=session_id,
+        anonymous=chat.user is None,
+    )
 
 
 def _asked_agent(

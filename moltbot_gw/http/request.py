@@ -5,18 +5,17 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
 from moltbot_gw.errors import GatewayError
-from moltbot_gw.http.answers import prepare_error
+from moltbot_gw.http.answers import cors_headers, prepare_error
 from moltbot_gw.http.gate import preflight_headers, too_large
 from moltbot_gw.http.routes import Route
 
 if TYPE_CHECKING:
     from moltbot_gw.http.channel import GatewayChannel
-
-_EXPOSED = b"x-request-id, retry-after, x-should-retry"
 
 
 class GatewayRequest(server.Request):
@@ -70,9 +69,8 @@ class GatewayRequest(server.Request):
         headers.setRawHeaders(b"Date", [datetimeToString()])
         headers.setRawHeaders(b"X-Request-Id", [self.request_id])
         if self.cors_origin is not None:
-            headers.setRawHeaders(b"Access-Control-Allow-Origin", [self.cors_origin])
-            headers.setRawHeaders(b"Access-Control-Expose-Headers", [_EXPOSED])
-            headers.setRawHeaders(b"Vary", [b"Origin"])
+            for name, value in cors_headers(self.cors_origin):
+                headers.setRawHeaders(name, [value])
         if self.refusal is not None:
             self.write(prepare_error(self, self.refusal))
             self.finish()
@@ -82,7 +80,29 @@ class GatewayRequest(server.Request):
             assert self.route is not None
             self.prepath: list[bytes] = []
             self.postpath = list(self.route.segments)
-            self.render(self.site.resource)
+            try:
+                self.render(self.site.resource)
+            except Exception:
+                self.processingFailed(Failure())
+
+    def end_broken(self) -> None:
+        """Let the answer end, once sent, so that the client sees that it is not whole.
+
+        An abort would lose the last words; the end of a chunked body would lie.
+        """
+        self.chunked = 0
+        self.channel.persistent = 0
+
+    def getRequestHostname(self) -> bytes:
+        """Return a name for Klein, which fails on a Host that IDNA does not allow."""
+        return b"gateway"
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer; Twisted cannot once the connection is lost."""
+        if self._disconnected:
+            self.producer = None
+        else:
+            super().unregisterProducer()
 
     def processingFailed(self, reason: Any) -> Any:
         """Never show Twisted's HTML page; Klein's error handler answers before this."""

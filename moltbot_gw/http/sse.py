@@ -66,6 +66,12 @@ class SSEStream:
 
     def wake(self) -> None:
         """Write what is unread, as long as the client takes it: one write a batch."""
+        try:
+            self._catch_up()
+        except Exception as error:  # the run would only drop us, and the client wait
+            self._fail(error)
+
+    def _catch_up(self) -> None:
         while not self.paused and not self._ended and self._cursor is not None:
             records = self._take_batch(self._cursor)
             if not records:
@@ -104,7 +110,7 @@ class SSEStream:
             elif isinstance(event, RunEnded):
                 self._ended = True
                 error = event.outcome.error
-                if error is not None and not self._started and not records:
+                if error is not None and not self._started:
                     self._fail(error)
                     return []
             records.append(self._renderer.render(event))
@@ -135,9 +141,9 @@ class SSEStream:
 
     def _fail(self, error: Exception) -> None:
         finished = self._finished
+        assert finished is not None, "what is closed does not fail"
         self._close()
-        if finished is not None:
-            finished.errback(error)
+        finished.errback(error)
 
     def _close(self) -> None:
         self._finished = None

@@ -40,6 +40,7 @@ def find_api_key(
     name: str, entry: ProviderEntry, environ: Mapping[str, str]
 ) -> str | None:
     """Return the key for the provider *name*, or None for a server that needs none."""
+    name = name.lower()
     variables = _VARIABLES.get(name, ())
     if name in _BY_NAME:
         variables = (f"{name.upper()}_API_KEY",)
@@ -47,4 +48,4 @@ def find_api_key(
         value = environ.get(variable, "").strip()
         if value:
             return value
-    return entry.api_key.reveal() if entry.api_key is not None else None
+    return (entry.api_key.reveal().strip() or None) if entry.api_key else None

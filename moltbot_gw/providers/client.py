@@ -8,13 +8,14 @@ settings and must serve no other.
 
 from __future__ import annotations
 
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IConsumer,
     IProtocolFactory,
@@ -97,16 +98,45 @@ class CompressedAnswer(Exception):
     """The provider compressed its answer, though we ask for it plain."""
 
 
+class _FixedURL(EncodedURL):
+    """A URL that is encoded already.
+
+    treq encodes a URL, host name and all, for each request, which costs as much as
+    writing the request does and fails for IPv6 addresses.  It is given this stand-in;
+    ``_PlainAgent`` puts the real address in.
+    """
+
+    def to_uri(self) -> EncodedURL:
+        return self
+
+    def to_text(self, with_password: bool = False) -> str:
+        return "http://stand-in/"
+
+
+_STAND_IN = _FixedURL("http", "stand-in")
+
+
+class _NoCookies(IndexableCookieJar):
+    """Keeps and sends no cookies, and spends no time on it."""
+
+    def add_cookie_header(self, request: Any) -> None:
+        """Send none."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Keep none."""
+
+
 @implementer(IAgent)
 class _PlainAgent:
-    """Asks for uncompressed answers and takes no other.
+    """Asks one address for uncompressed answers and takes no other.
 
     treq asks for gzip and inflates without a bound; it sits above this agent, so what
     it asks for is overruled here and what it would inflate never reaches it.
     """
 
-    def __init__(self, agent: IAgent) -> None:
+    def __init__(self, agent: IAgent, uri: bytes) -> None:
         self._agent = agent
+        self._uri = uri
 
     def request(
         self,
@@ -115,9 +145,9 @@ class _PlainAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        plain = Headers() if headers is None else headers.copy()
-        plain.setRawHeaders(b"Accept-Encoding", [b"identity"])
-        waiting = self._agent.request(method, uri, plain, bodyProducer)
+        assert headers is not None, "treq has made a copy for us to change"
+        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
+        waiting = self._agent.request(method, self._uri, headers, bodyProducer)
         return waiting.addCallback(self._check)
 
     @staticmethod
@@ -150,11 +180,10 @@ class ProviderClient:
         self._endpoint = _CountingEndpoint(
             _endpoint(reactor, base_url, connect_timeout, tls_policy)
         )
-        agent = Agent.usingEndpointFactory(
+        self._agent = Agent.usingEndpointFactory(
             reactor, _OneEndpoint(self._endpoint), self._pool
         )
-        no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        self._treq = HTTPClient(_PlainAgent(agent), no_cookies, lambda body: body)
+        self._cookies = _NoCookies()
 
     async def post(self, url: str, headers: Headers, body: bytes) -> IResponse:
         """Send *body*; return the answer when its head is there, body undelivered.
@@ -169,7 +198,7 @@ class ProviderClient:
             response: IResponse = await waiting
             return response
         except (RequestTransmissionFailed, ResponseNeverReceived) as error:
-            if not reused or _was_cancelled(error):
+            if not reused or was_cancelled(error):
                 raise
         await self._pool.closeCachedConnections()
         again: IResponse = await self._post(url, headers, body)
@@ -181,9 +210,11 @@ class ProviderClient:
         return closing
 
     def _post(self, url: str, headers: Headers, body: bytes) -> Deferred[Any]:
-        return self._treq.request(
+        agent = _PlainAgent(self._agent, url.encode("ascii"))
+        treq = HTTPClient(agent, self._cookies, lambda body: body)
+        return treq.request(
             "POST",
-            url,
+            _STAND_IN,
             headers=headers,
             data=BytesProducer(body),
             allow_redirects=False,
@@ -203,8 +234,12 @@ def _endpoint(
     return wrapClientTLS(tls, endpoint)
 
 
-def _was_cancelled(error: RequestTransmissionFailed | ResponseNeverReceived) -> bool:
-    return any(reason.check(CancelledError) for reason in error.reasons)
+def was_cancelled(error: Exception) -> bool:
+    """Whether *error* of ``post`` only says that its Deferred was cancelled."""
+    if isinstance(error, (CancelledError, ConnectingCancelledError)):
+        return True
+    reasons = getattr(error, "reasons", ())
+    return any(reason.check(CancelledError) for reason in reasons)
 
 
 class _Discard(Protocol):

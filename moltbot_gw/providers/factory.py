@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.web.client import BrowserLikePolicyForHTTPS
@@ -19,6 +20,9 @@ from moltbot_gw.providers.openai import OpenAIProvider, OpenAISettings
 from moltbot_gw.wire.openai import Dialect
 
 SERVED_API = "openai-completions"
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 
 
 class BadProvider(ValueError):
@@ -36,13 +40,19 @@ def build_provider(
     """Return the adapter for the provider *name*; raise ``BadProvider``."""
     where = f"models.providers.{name}"
     url = entry.base_url.strip().rstrip("/") + "/chat/completions"
-    parts = urlsplit(url)
+    if not url.isascii():
+        raise BadProvider(f"{where}.baseUrl: use ASCII; write a host name in punycode")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
         raise BadProvider(
             f"{where}.baseUrl: use http:// or https:// and a host, without a user"
         )
-    if not url.isascii():
-        raise BadProvider(f"{where}.baseUrl: use ASCII; write a host name in punycode")
+    _check_address(parts, where)
+    if not url.isprintable() or " " in url:
+        raise BadProvider(f"{where}.baseUrl: remove its blanks and control characters")
     key = find_api_key(name, entry, environ)
     headers = _headers(entry, key, where)
     client = ProviderClient(
@@ -67,6 +77,21 @@ def build_provider(
         idle_timeout=entry.idle_timeout_seconds,
     )
     return OpenAIProvider(settings, client, reactor)
+
+
+def _check_address(parts: SplitResult, where: str) -> None:
+    """Raise ``BadProvider`` for what would only fail later, at every request."""
+    host = parts.hostname or ""
+    if ":" not in host and _HOST_NAME.fullmatch(host) is None:
+        raise BadProvider(
+            f"{where}.baseUrl: a host name has letters, digits, hyphens and dots only"
+        )
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise BadProvider(f"{where}.baseUrl: the port is not a number from 1 to 65535")
 
 
 def _headers(entry: ProviderEntry, key: str | None, where: str) -> Headers:

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionLost,
+    DNSLookupError,
+)
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -29,7 +34,12 @@ from moltbot_gw.errors import (
 from moltbot_gw.events import Completion
 from moltbot_gw.interfaces import IModelProvider, IRunSink
 from moltbot_gw.messages import ModelRequest
-from moltbot_gw.providers.client import CompressedAnswer, ProviderClient, discard
+from moltbot_gw.providers.client import (
+    CompressedAnswer,
+    ProviderClient,
+    discard,
+    was_cancelled,
+)
 from moltbot_gw.providers.safetext import safe_text
 from moltbot_gw.providers.streaming import (
     BoundedBody,
@@ -72,6 +82,10 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True):
     default_dialect: Dialect
     secrets: Sequence[str]
     idle_timeout: float
+
+    def __repr__(self) -> str:
+        """Leave out the headers: they hold the key."""
+        return f"OpenAISettings(name={self.name!r}, url={self.url!r})"
 
 
 @implementer(IModelProvider)
@@ -129,12 +143,15 @@ class OpenAIProvider:
         except (
             CancelledError,
             ConnectError,
+            ConnectingCancelledError,
             ConnectionLost,
             DNSLookupError,
             RequestTransmissionFailed,
             ResponseFailed,
             ResponseNeverReceived,
         ) as error:
+            if timer.active() and was_cancelled(error):
+                raise CancelledError from None
             raise self._unreachable(error, timed_out=not timer.active()) from None
         finally:
             if timer.active():

@@ -11,7 +11,9 @@ _KEY_LIKE = re.compile(
     r"\b(?:sk|pk|rk|xai|gsk|key|ghp|AIza)[-_]?[A-Za-z0-9*_-]{12,}|Bearer\s+\S+",
     re.IGNORECASE,
 )
-_PATH = re.compile(r"(?<![\w/:.])(?:~|[A-Za-z]:)?[/\\](?:[\w.+@-]+[/\\])+[\w.+@-]*")
+_PATH = re.compile(
+    r"(?<![\w/.])(?:~|[A-Za-z]:|file:/{0,2})?[/\\](?:[\w.+@-]+[/\\])+[\w.+@-]*"
+)
 
 
 def safe_text(text: str, secrets: Iterable[str]) -> str:

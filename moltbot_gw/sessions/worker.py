@@ -43,7 +43,8 @@ class Worker:
     """Runs jobs on one SQLite connection, many at a time if many wait.
 
     The file is opened for the first job, and again for a later one after it could not
-    be opened or was lost to a fault, at most once in *reopen_interval* seconds.
+    be opened or was lost to a fault, at most once in *reopen_interval* seconds.  A job
+    waits *gather_seconds* for others to share its batch with.
     *opener*, *perform* and *on_lost* are called in the worker's thread.
     """
 
@@ -57,6 +58,7 @@ class Worker:
         reactor: IReactorFromThreads,
         reopen_interval: float,
         on_lost: Callable[[], None],
+        gather_seconds: float = 0.0,
     ) -> None:
         self._path = path
         self._opener = opener
@@ -64,6 +66,7 @@ class Worker:
         self._reactor = reactor
         self._reopen_interval = reopen_interval
         self._on_lost = on_lost
+        self._gather_seconds = gather_seconds
         self._queue: SimpleQueue[Union[Job, _Signal]] = SimpleQueue()
         self._thread = Thread(target=self._work, name=name, daemon=True)
         self._closers: list[Deferred[None]] | None = None
@@ -113,6 +116,7 @@ class Worker:
         going = True
         while going:
             batch = [self._queue.get()]
+            time.sleep(self._gather_seconds)
             while len(batch) < _MOST_JOBS and not self._queue.empty():
                 batch.append(self._queue.get())
             jobs = [item for item in batch if isinstance(item, Job)]

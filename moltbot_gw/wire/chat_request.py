@@ -97,6 +97,10 @@ class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
+class _ClientTool(Struct):
+    """One of the client's own tools: an object, of which nothing is kept."""
+
+
 class _NamedTool(Struct):
     """``{"type": "function", "function": {"name": ...}}``"""
 
@@ -120,7 +124,7 @@ class _Body(Struct):
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
     parallel_tool_calls: bool | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: list[_ClientTool] | None = None
     tool_choice: Union[Literal["none", "auto", "required"], _NamedTool, None] = None
     n: Annotated[int, Meta(ge=1, le=1)] | None = None
 

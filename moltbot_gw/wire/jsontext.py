@@ -16,7 +16,6 @@ from moltbot_gw.errors import InvalidJSON, InvalidRequest, MissingField
 T = TypeVar("T")
 
 _MAX_ECHO = 200
-_PLACE = re.compile(r"(?s)^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
 # Legal inside JSON text, and yet a line end for clients that use str.splitlines.
 _LINE_ENDS = (("\u0085", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
@@ -53,7 +52,7 @@ def decode_body(
     try:
         value = decoder.decode(text)
         if "\\u0000" in text:
-            _refuse_nul(msgspec.json.decode(text), "")
+            _refuse_nul(msgspec.to_builtins(value))
     except RecursionError:
         raise InvalidJSON("The body is nested too deeply.") from None
     except msgspec.ValidationError as error:
@@ -65,10 +64,12 @@ def decode_body(
 
 
 def _explain(problem: str, hints: Mapping[str, str]) -> InvalidRequest:
-    match = _PLACE.match(problem)
-    assert match is not None
-    what = match["what"][:1].lower() + match["what"][1:]
-    param = (match["path"] or "").removeprefix("$").removeprefix(".")
+    # The stranger's own words may stand before the place, as long as the body.
+    what, at, place = problem.rpartition(" - at `")
+    if not at:
+        what, place = problem, ""
+    what = what[:1].lower() + what[1:]
+    param = place.removesuffix("`").removeprefix("$").removeprefix(".")
     missing = _MISSING.search(what)
     if missing:
         name = f"{param}.{missing['name']}" if param else missing["name"]
@@ -81,20 +82,34 @@ def _explain(problem: str, hints: Mapping[str, str]) -> InvalidRequest:
 
 
 def _cut(text: str) -> str:
-    text = "".join(char if char.isprintable() else "?" for char in text)
-    return text if len(text) <= _MAX_ECHO else text[:_MAX_ECHO] + "..."
+    shown = "".join(char if char.isprintable() else "?" for char in text[:_MAX_ECHO])
+    return shown if len(text) <= _MAX_ECHO else shown + "..."
 
 
-def _refuse_nul(value: Any, path: str) -> None:
+def _refuse_nul(value: Any) -> None:
+    path = _find_nul(value)
+    if path is not None:
+        param = _cut(path.removeprefix("."))
+        raise InvalidRequest(
+            f"{param or 'body'}: the character U+0000 is not allowed.",
+            param=param or None,
+        )
+
+
+def _find_nul(value: Any) -> str | None:
+    """Return the path of the first string with U+0000; built only once it is found."""
     if isinstance(value, str):
-        if "\x00" in value:
-            raise InvalidRequest(
-                f"{path}: the character U+0000 is not allowed.", param=path
-            )
-    elif isinstance(value, list):
+        return "" if "\x00" in value else None
+    if isinstance(value, list):
         for index, item in enumerate(value):
-            _refuse_nul(item, f"{path}[{index}]")
+            found = _find_nul(item)
+            if found is not None:
+                return f"[{index}]{found}"
     elif isinstance(value, dict):
         for name, item in value.items():
-            _refuse_nul(name, path)
-            _refuse_nul(item, f"{path}.{name}" if path else name)
+            if "\x00" in name:
+                return ""
+            found = _find_nul(item)
+            if found is not None:
+                return f".{_cut(name)}{found}"
+    return None

@@ -192,6 +192,7 @@ class _ErrorBody(Struct):
 
 
 _chunk_decoder = msgspec.json.Decoder(_Chunk)
+_chunks_decoder = msgspec.json.Decoder(list[_Chunk])
 _error_decoder = msgspec.json.Decoder(Union[_ErrorBody, list[_ErrorBody]])
 
 
@@ -234,26 +235,24 @@ class ChatStreamDecoder:
         return self._take(self._sse.flush())
 
     def _take(self, payloads: list[bytes]) -> list[ModelEvent]:
+        if self.done or not payloads:
+            return []
+        payloads = [payload.strip() for payload in payloads]
+        if b"[DONE]" in payloads:
+            self.done = True
+            del payloads[payloads.index(b"[DONE]") :]
         merged = _Merger()
-        for payload in payloads:
-            if self.done:
-                break
-            if payload == b"[DONE]":
-                self.done = True
-            elif payload:
-                self._take_chunk(payload, merged)
+        for chunk in _decode_chunks([payload for payload in payloads if payload]):
+            if chunk.usage is not None:
+                self.usage = _usage(chunk.usage)
+            for choice in chunk.choices or ():
+                delta = choice.delta or choice.message
+                if delta is not None:
+                    merged.add(delta)
+                reason = choice.finish_reason
+                if reason:
+                    self.finish_reason = _FINISH_REASONS.get(reason, "stop")
         return merged.finish()
-
-    def _take_chunk(self, payload: bytes, merged: _Merger) -> None:
-        chunk = _decode_chunk(payload)
-        if chunk.usage is not None:
-            self.usage = _usage(chunk.usage)
-        for choice in chunk.choices or ():
-            delta = choice.delta or choice.message
-            if delta is not None:
-                merged.add(delta)
-            if choice.finish_reason:
-                self.finish_reason = _FINISH_REASONS.get(choice.finish_reason, "stop")
 
 
 class _Merger:
@@ -307,6 +306,20 @@ def decode_error(body: bytes) -> ProviderError:
         return _provider_error(wire.error)
     detail = wire.detail if isinstance(wire.detail, str) else ""
     return ProviderError(wire.message or detail)
+
+
+def _decode_chunks(payloads: list[bytes]) -> list[_Chunk]:
+    """Decode all that one read brought in one call, a third of the cost of many."""
+    if len(payloads) == 1:
+        return [_decode_chunk(payloads[0])]
+    try:
+        chunks = _chunks_decoder.decode(b"[" + b",".join(payloads) + b"]")
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        chunks = []
+    # A payload such as ``{},{}`` is no chunk, but would pass for two in a list.
+    if len(chunks) != len(payloads) or any(c.error is not None for c in chunks):
+        return [_decode_chunk(payload) for payload in payloads]
+    return chunks
 
 
 def _decode_chunk(payload: bytes) -> _Chunk:

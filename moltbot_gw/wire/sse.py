@@ -48,6 +48,9 @@ class SSEDecoder:
             self._check(len(self._line))
             return []
         lines = data.split(b"\n")
+        if not self._line and not self._data and self._are_usual(lines):
+            self._at_start = False
+            return [line[6:] for line in lines[:-1:2]]
         if self._line:
             lines[0] = bytes(self._line) + lines[0]
             self._line.clear()
@@ -69,6 +72,19 @@ class SSEDecoder:
         self._take_line(b"", events)
         return events
 
+    def _are_usual(self, lines: list[bytes]) -> bool:
+        """Whether *lines* are whole records of one line of data each.
+
+        So come nearly all reads from nearly all providers, and then no line needs to be
+        looked at by itself.
+        """
+        if len(lines) % 2 == 0 or lines[-1] or any(lines[1::2]):
+            return False
+        records = lines[:-1:2]
+        if not records or max(map(len, records)) > self._max_event_bytes:
+            return False
+        return {record[:6] for record in records} == {b"data: "}
+
     def _take_line(self, line: bytes, events: list[bytes]) -> None:
         if self._at_start:
             self._at_start = False
@@ -80,7 +96,7 @@ class SSEDecoder:
                 )
                 self._data.clear()
                 self._data_bytes = 0
-        elif line.startswith(b"data:"):
+        elif line.startswith(b"data:") or line == b"data":
             value = line[6:] if line.startswith(b"data: ") else line[5:]
             self._data.append(value)
             self._data_bytes += len(value) + 1

@@ -1,0 +1,195 @@
+"""What the tests of runs share: a service on a fake clock, readers, the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.request import RunRequest
+from moltbot_gw.agents.roster import Agent, ModelRef, Roster
+from moltbot_gw.agents.run import Cursor, Run
+from moltbot_gw.agents.service import AgentService
+from moltbot_gw.errors import RunAborted
+from moltbot_gw.events import (
+    ReasoningDelta,
+    RunEvent,
+    RunOutcome,
+    TextDelta,
+)
+from moltbot_gw.interfaces import IModelProvider, IRunSubscriber, ISessionStore
+from moltbot_gw.messages import Message, UserMessage
+from tests.support.scripted_provider import Call, ScriptedProvider
+
+KEY = "agent:main:main"
+START = 1769774400.0
+START_MS = 1769774400000
+TIMEOUT = 60.0
+MAX_RUN_BYTES = 1000
+
+expected_failures: list[Failure] = []
+"""What the current test has asked for with ``logged_failures``."""
+
+
+@contextmanager
+def logged_failures() -> Iterator[list[Failure]]:
+    """Collect the failures that are logged inside the block."""
+    failures: list[Failure] = []
+
+    def observe(event: LogEvent) -> None:
+        if "log_failure" in event:
+            failures.append(event["log_failure"])
+            expected_failures.append(event["log_failure"])
+
+    globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+    try:
+        yield failures
+    finally:
+        globalLogPublisher.removeObserver(observe)  # type: ignore[arg-type]
+
+
+def succeeded(waited: Deferred[Any]) -> Any:
+    """Return what *waited* has fired with."""
+    results: list[Any] = []
+    waited.addCallback(results.append)
+    [result] = results
+    return result
+
+
+@implementer(IRunSubscriber)
+class Reader:
+    """Takes all there is at each wake, unless paused or *broken*."""
+
+    def __init__(self, run: Run, *, paused: bool = False) -> None:
+        self.paused = paused
+        self.broken = False
+        self.events: list[RunEvent] = []
+        self.run = run
+        self.cursor: Cursor = run.subscribe(self)
+
+    def wake(self) -> None:
+        if self.broken:
+            raise RuntimeError("a reader broke")
+        assert not self.paused
+        while (event := self.cursor.take()) is not None:
+            self.events.append(event)
+
+    def pause(self) -> None:
+        self.paused = True
+        self.run.flow_changed()
+
+    def resume(self) -> None:
+        self.paused = False
+        self.run.flow_changed()
+        self.wake()
+
+    @property
+    def text(self) -> str:
+        return "".join(e.text for e in self.events if isinstance(e, TextDelta))
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(e.text for e in self.events if isinstance(e, ReasoningDelta))
+
+
+def agent_of(agent_id: str, provider: str = "local", images: bool = False) -> Agent:
+    return Agent(
+        id=agent_id,
+        name=None,
+        theme=None,
+        emoji=None,
+        workspace=Path("/nonexistent"),
+        model=ModelRef(provider, "m1", images),
+        timeout=TIMEOUT,
+        bootstrap_max_chars=1000,
+    )
+
+
+@attrs.define
+class House:
+    """A service with one scripted provider, on a clock that tests move."""
+
+    store: ISessionStore
+    clock: Clock = attrs.Factory(Clock)
+    provider: ScriptedProvider = attrs.Factory(ScriptedProvider)
+    others: Mapping[str, IModelProvider] = attrs.Factory(dict)
+    max_concurrent: int = 2
+    service: AgentService = attrs.field(init=False)
+    runs: list[Run] = attrs.Factory(list)
+
+    def __attrs_post_init__(self) -> None:
+        agents = [agent_of("main"), agent_of("eyes", images=True)]
+        agents += [agent_of("odd", "gone"), agent_of("other", "other")]
+        self.service = AgentService(
+            roster=Roster(agents={one.id: one for one in agents}, default_id="main"),
+            providers={"local": self.provider, **self.others},
+            store=self.store,
+            lanes=Lanes(
+                max_concurrent=self.max_concurrent,
+                max_waiting=5,
+                max_waiting_per_session=2,
+            ),
+            clock=self.clock,
+            unix_time=lambda: START + self.clock.seconds(),
+            fresh_after_ms=lambda key: 0,
+            max_run_bytes=MAX_RUN_BYTES,
+        )
+
+    def start(
+        self,
+        *messages: Message,
+        key: str = KEY,
+        agent_id: str = "main",
+        anonymous: bool = False,
+        extra_system: str = "",
+    ) -> Run:
+        """Start a run; each has another id."""
+        number = len(self.runs) + 1
+        run = self.service.start_run(
+            RunRequest(
+                run_id=f"run-{number}",
+                agent_id=agent_id,
+                session_key=key,
+                store_key=key,
+                new_session_id=f"session-{number}",
+                anonymous=anonymous,
+                messages=messages or (UserMessage("hello"),),
+                extra_system=extra_system,
+            )
+        )
+        self.runs.append(run)
+        return run
+
+    def close(self) -> None:
+        """End what a test has left running."""
+        for run in reversed(self.runs):
+            run.cancel(RunAborted("the test is over"))
+
+    @property
+    def call(self) -> Call:
+        """The last call of the provider."""
+        return self.provider.calls[-1]
+
+    def history(self, key: str = KEY) -> tuple[Message, ...]:
+        return succeeded(self.store.history(key, 0)).messages  # type: ignore[no-any-return]
+
+    def check_idle(self) -> None:
+        """Nothing of any run is left, and no timer either."""
+        assert self.service.idle
+        assert self.service.running == 0
+        assert self.clock.getDelayedCalls() == []
+
+
+def ended(run: Run) -> RunOutcome:
+    """Return the outcome of *run*, which must have ended."""
+    assert run.outcome is not None
+    return run.outcome

@@ -1,0 +1,99 @@
+"""How runs end when the gateway stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from moltbot_gw.agents.service import DRAIN_RETRY_AFTER
+from moltbot_gw.errors import Draining
+from moltbot_gw.messages import AssistantMessage
+from tests.support.memory_store import MemorySessionStore
+
+from .support import House, ended
+
+
+def drain(house: House, seconds: float = 30.0) -> Deferred[None]:
+    return Deferred.fromCoroutine(house.service.drain(seconds))
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    house = House(MemorySessionStore(), max_concurrent=1)
+    yield house
+    house.close()
+
+
+def test_idle_service_is_drained_at_once(house: House) -> None:
+    assert drain(house).called
+    house.check_idle()
+
+
+def test_new_run_is_refused(house: House) -> None:
+    drain(house)
+    with pytest.raises(Draining) as caught:
+        house.start()
+    assert caught.value.retry_after == DRAIN_RETRY_AFTER
+    house.check_idle()
+
+
+def test_waiting_runs_are_refused_in_both_lanes(house: House) -> None:
+    house.start()
+    waiting = [house.start(), house.start(key="agent:main:b")]
+    drained = drain(house)
+    for run in waiting:
+        assert isinstance(ended(run).error, Draining)
+        assert ended(run).state == "aborted"
+    assert house.service.running == 1
+    house.call.finish()
+    assert drained.called
+    house.check_idle()
+
+
+def test_running_run_may_finish_in_time(house: House) -> None:
+    run = house.start()
+    drained = drain(house)
+    house.clock.advance(29)
+    house.call.say("done")
+    assert not drained.called
+    house.call.finish()
+    assert drained.called
+    assert ended(run).state == "done"
+    house.check_idle()
+
+
+def test_run_that_takes_too_long_is_cut_off_with_its_text_kept(house: House) -> None:
+    run = house.start()
+    house.call.say("half")
+    drained = drain(house)
+    house.clock.advance(30)
+    assert drained.called
+    assert house.call.cancelled
+    assert isinstance(ended(run).error, Draining)
+    assert ended(run).state == "aborted"
+    assert house.history()[1:] == (AssistantMessage("half", stop_reason="aborted"),)
+    house.check_idle()
+
+
+def test_every_run_that_is_left_is_cut_off() -> None:
+    house = House(MemorySessionStore(), max_concurrent=3)
+    runs = [house.start(key=f"agent:main:{key}") for key in "abc"]
+    drained = drain(house)
+    house.clock.advance(30)
+    assert [ended(run).state for run in runs] == ["aborted"] * 3
+    assert drained.called
+    house.check_idle()
+
+
+def test_every_running_run_is_waited_for() -> None:
+    house = House(MemorySessionStore(), max_concurrent=3)
+    for key in "abc":
+        house.start(key=f"agent:main:{key}")
+    drained = drain(house)
+    for call in house.provider.calls:
+        assert not drained.called
+        call.finish()
+    assert drained.called
+    house.check_idle()

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moltbot_gw.agents.prompt import (
+    EXPECTED_FILES,
+    MAX_FILE_BYTES,
+    OPTIONAL_FILES,
+    PromptBuilder,
+    WorkspaceFiles,
+)
+from moltbot_gw.agents.roster import Agent, ModelRef
+
+NOON = 1769774400.0  # Friday, 2026-01-30, in UTC
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put this machine into a zone of our own, twelve hours ahead."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XST-12")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def agent_of(workspace: Path, **changes: str) -> Agent:
+    identity: dict[str, str | None] = {"name": None, "theme": None, "emoji": None}
+    return Agent(
+        id="main",
+        workspace=workspace,
+        model=ModelRef("local", "m/1"),
+        timeout=1.0,
+        bootstrap_max_chars=100,
+        **(identity | changes),
+    )
+
+
+def section(folder: Path, max_chars: int = 100) -> str:
+    return WorkspaceFiles(folder, max_chars).section()
+
+
+def fill(folder: Path) -> None:
+    for name in EXPECTED_FILES + OPTIONAL_FILES:
+        (folder / name).write_text(f"text of {name}")
+
+
+def test_files_stand_in_their_order(tmp_path: Path) -> None:
+    fill(tmp_path)
+    text = section(tmp_path)
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [f"## {name}" for name in EXPECTED_FILES + OPTIONAL_FILES]
+    assert "## SOUL.md\ntext of SOUL.md\n\n## TOOLS.md" in text
+
+
+def test_missing_files_are_named_but_for_the_optional_ones(tmp_path: Path) -> None:
+    text = section(tmp_path)
+    for name in EXPECTED_FILES:
+        assert f"## {name}\n[MISSING] Expected at: {tmp_path / name}" in text
+    assert "MEMORY.md" not in text
+    assert "memory.md" not in text
+
+
+@pytest.mark.parametrize("content", ["", " \n\t"])
+def test_empty_file_is_skipped(tmp_path: Path, content: str) -> None:
+    (tmp_path / "SOUL.md").write_text(content)
+    assert "SOUL.md" not in section(tmp_path)
+
+
+def test_long_file_keeps_its_head_and_tail(tmp_path: Path) -> None:
+    (tmp_path / "USER.md").write_text("h" * 70 + "m" * 50 + "t" * 20)
+    shown = "h" * 70 + "\n\n[... 50 characters left out ...]\n\n" + "t" * 20
+    assert f"## USER.md\n{shown}" in section(tmp_path, 100)
+
+
+def test_file_at_the_limit_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "USER.md").write_text("é" * 100)
+    assert "é" * 100 in section(tmp_path, 100)
+
+
+def test_file_is_read_no_further_than_its_bound(tmp_path: Path) -> None:
+    (tmp_path / "USER.md").write_bytes(b"a" * MAX_FILE_BYTES + b"b")
+    assert "b\n" not in section(tmp_path, 2 * MAX_FILE_BYTES)
+
+
+def test_changed_file_is_read_again(tmp_path: Path) -> None:
+    files = WorkspaceFiles(tmp_path, 100)
+    path = tmp_path / "SOUL.md"
+    path.write_text("first")
+    assert "first" in files.section()
+    path.write_text("second!")
+    assert "second!" in files.section()
+    path.unlink()
+    assert "## SOUL.md\n[MISSING]" in files.section()
+
+
+def test_unchanged_file_is_not_read_again(tmp_path: Path) -> None:
+    files = WorkspaceFiles(tmp_path, 100)
+    path = tmp_path / "SOUL.md"
+    path.write_text("first")
+    found = os.stat(path)
+    files.section()
+    path.write_text("other")
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert "first" in files.section()
+
+
+def test_no_workspace_folder_means_no_section(tmp_path: Path) -> None:
+    assert section(tmp_path / "none") == ""
+    assert section(tmp_path / ("n" * 300)) == ""
+
+
+def test_folder_or_pipe_in_place_of_a_file_counts_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "SOUL.md").mkdir()
+    os.mkfifo(tmp_path / "USER.md")
+    text = section(tmp_path)
+    assert "## SOUL.md\n[MISSING]" in text
+    assert "## USER.md\n[MISSING]" in text
+
+
+def test_file_that_is_not_utf8_is_shown_as_far_as_it_can_be(tmp_path: Path) -> None:
+    (tmp_path / "SOUL.md").write_bytes(b"a\xffb")
+    assert "a\ufffdb" in section(tmp_path)
+
+
+@pytest.mark.usefixtures("zone")
+def test_prompt_says_who_when_and_where(tmp_path: Path) -> None:
+    agent = agent_of(tmp_path / "none", name="Max", emoji="*", theme="space")
+    assert PromptBuilder(agent).build("", NOON) == "\n\n".join(
+        [
+            "You are Max *, an agent that runs inside Moltbot.\n"
+            f"Your theme: space.\nYour workspace is {tmp_path / 'none'}.",
+            "Today is Saturday, 2026-01-31 (XST).",
+            "Runtime: agent=main | model=local/m/1 | channel=webchat",
+        ]
+    )
+
+
+def test_extra_text_is_kept_verbatim_after_the_files(tmp_path: Path) -> None:
+    fill(tmp_path)
+    extra = "  Be brief.\n\n\n```x\n"
+    text = PromptBuilder(agent_of(tmp_path)).build(extra, NOON)
+    assert f"\n\n{extra}\n\nRuntime: " in text
+    assert text.index("text of memory.md") < text.index(extra)
+
+
+@pytest.mark.usefixtures("zone")
+def test_date_is_the_local_one(tmp_path: Path) -> None:
+    text = PromptBuilder(agent_of(tmp_path)).build("", NOON)
+    assert "Today is Saturday, 2026-01-31 (XST)." in text
+
+
+@pytest.mark.usefixtures("zone")
+def test_prompt_is_the_same_all_day(tmp_path: Path) -> None:
+    builder = PromptBuilder(agent_of(tmp_path))
+    assert builder.build("x", NOON) == builder.build("x", NOON + 3600)

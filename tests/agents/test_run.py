@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from moltbot_gw.agents.run import Run
+from moltbot_gw.agents.text import BLOCK_CHARS
+from moltbot_gw.errors import GatewayError, ProviderFailed, RunAborted
+from moltbot_gw.events import (
+    ModelEvent,
+    ReasoningDelta,
+    RunEnded,
+    RunOutcome,
+    RunStarted,
+    TextDelta,
+    Usage,
+)
+from moltbot_gw.interfaces import IRunSink, IRunSubscriber
+
+from .support import Reader, logged_failures, succeeded
+
+DONE = RunOutcome(state="done", finish_reason="stop", usage=Usage(), ended_at_ms=2)
+
+
+def run_of(max_bytes: int = 10_000_000) -> Run:
+    return Run(run_id="r", agent_id="main", session_key="k", max_bytes=max_bytes)
+
+
+@implementer(IPushProducer)
+class Source:
+    """Notes whether it is paused; being told twice in a row is a defect of the run."""
+
+    paused = False
+
+    def pauseProducing(self) -> None:
+        assert not self.paused
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        assert self.paused
+        self.paused = False
+
+    def stopProducing(self) -> None:
+        raise AssertionError("a run does not stop its source")
+
+
+class Flow(RuleBasedStateMachine):
+    """Random readers on one run: the rule of flow holds, and nobody misses a word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run_ = run_of()
+        self.source: Source | None = None
+        self.readers: list[Reader] = []
+        self.said: list[ModelEvent] = []
+
+    @rule(paused=st.booleans())
+    def subscribe(self, paused: bool) -> None:
+        reader = Reader(self.run_, paused=paused)
+        self.readers.append(reader)
+        if not paused:
+            reader.wake()
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data())
+    def unsubscribe(self, data: st.DataObject) -> None:
+        reader = data.draw(st.sampled_from(self.readers))
+        self.readers.remove(reader)
+        self.run_.unsubscribe(reader)
+        self.run_.unsubscribe(reader)
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data(), times=st.integers(1, 3))
+    def pause(self, data: st.DataObject, times: int) -> None:
+        reader = data.draw(st.sampled_from(self.readers))
+        for _ in range(times):
+            reader.pause()
+
+    @precondition(lambda self: self.readers)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.readers)).resume()
+
+    @precondition(lambda self: self.run_.outcome is None)
+    @rule(
+        texts=st.lists(
+            st.sampled_from([("a", 1), ("é\u2028", 1), ("b", 5000), ("c", 50_000)]),
+            min_size=1,
+            max_size=3,
+        ),
+        kind=st.sampled_from([TextDelta, ReasoningDelta]),
+    )
+    def extend(
+        self, texts: list[tuple[str, int]], kind: type[TextDelta] | type[ReasoningDelta]
+    ) -> None:
+        events = [kind(text * count) for text, count in texts]
+        self.said.extend(events)
+        self.run_.extend(events)
+
+    @precondition(lambda self: self.source is None)
+    @rule()
+    def register(self) -> None:
+        self.source = Source()
+        self.run_.registerProducer(self.source, True)
+
+    @rule()
+    def unregister(self) -> None:
+        self.source = None
+        self.run_.unregisterProducer()
+
+    @precondition(lambda self: self.run_.outcome is None)
+    @rule()
+    def end(self) -> None:
+        self.run_.end(DONE)
+        self.run_.extend([TextDelta("too late")])
+
+    @invariant()
+    def source_is_paused_exactly_when_all_readers_are(self) -> None:
+        if self.source is not None:
+            waiting = bool(self.readers) and all(r.paused for r in self.readers)
+            assert self.source.paused is waiting
+
+    @invariant()
+    def reader_that_is_up_to_date_has_every_word(self) -> None:
+        for reader in self.readers:
+            if not reader.paused:
+                assert reader.text == self.run_.text()
+                assert reader.reasoning == self.run_.reasoning()
+                ends = [e for e in reader.events if isinstance(e, RunEnded)]
+                assert ends == ([RunEnded(DONE)] if self.run_.outcome else [])
+
+    @invariant()
+    def log_holds_what_was_said(self) -> None:
+        texts = [e.text for e in self.said if isinstance(e, TextDelta)]
+        assert self.run_.text() == "".join(texts)
+
+
+TestFlow = Flow.TestCase
+TestFlow.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+
+
+def test_run_is_a_sink_and_reader_a_subscriber() -> None:
+    run = run_of()
+    assert verifyObject(IRunSink, run)
+    assert verifyObject(IRunSubscriber, Reader(run))
+
+
+def test_log_is_read_in_order_from_the_start_by_each_reader() -> None:
+    run = run_of()
+    first = Reader(run)
+    run.begin(1)
+    run.extend([ReasoningDelta("hm"), TextDelta("a")])
+    run.extend([TextDelta("b")])
+    run.end(DONE)
+    late = Reader(run)
+    late.wake()
+    assert late.events == [
+        RunStarted(1),
+        ReasoningDelta("hm"),
+        TextDelta("ab"),
+        RunEnded(DONE),
+    ]
+    assert first.text == late.text
+
+
+def test_late_reader_gets_long_text_in_bounded_pieces() -> None:
+    run = run_of()
+    run.extend([TextDelta("x" * 5 * BLOCK_CHARS)])
+    reader = Reader(run)
+    reader.wake()
+    assert len(reader.events) >= 5
+    assert all(len(e.text) <= BLOCK_CHARS for e in reader.events)  # type: ignore[union-attr]
+
+
+def test_cursor_gives_no_more_characters_than_asked_for() -> None:
+    run = run_of()
+    cursor = Reader(run).cursor
+    run.extend([TextDelta("abc")])
+    assert run_of().subscribe(Reader(run)).take() is None
+    late = Reader(run).cursor
+    assert [late.take(2), late.take(2), late.take(2)] == [
+        TextDelta("ab"),
+        TextDelta("c"),
+        None,
+    ]
+    assert cursor.take() is None
+
+
+def test_run_ends_once() -> None:
+    run = run_of()
+    run.end(DONE)
+    with pytest.raises(AssertionError):
+        run.end(DONE)
+
+
+def test_each_waiter_has_its_own_deferred() -> None:
+    run = run_of()
+    waiters = [run.when_ended() for _ in range(3)]
+    errors: list[Failure] = []
+    waiters[1].addErrback(errors.append)
+    waiters[1].cancel()
+    run.end(DONE)
+    assert [succeeded(waiters[0]), succeeded(waiters[2])] == [DONE, DONE]
+    assert errors[0].check(CancelledError)
+    assert succeeded(run.when_ended()) == DONE
+
+
+def test_waiter_that_cancels_another_at_the_end_harms_nobody() -> None:
+    run = run_of()
+    first, second, third = (run.when_ended() for _ in range(3))
+    second.addErrback(lambda failure: failure.trap(CancelledError))
+    first.addCallback(lambda _: second.cancel())
+    run.end(DONE)
+    assert succeeded(third) == DONE
+
+
+def test_cancelling_after_the_end_is_harmless() -> None:
+    run = run_of()
+    waiter = run.when_ended()
+    run.end(DONE)
+    waiter.cancel()
+    run.cancel(RunAborted("late"))
+    assert succeeded(waiter) == DONE
+    assert run.cancelled is None
+
+
+def test_broken_reader_is_dropped_and_the_others_read_on() -> None:
+    run = run_of()
+    broken, sound = Reader(run), Reader(run)
+    broken.broken = True
+    sound.pause()
+    source = Source()
+    run.registerProducer(source, True)
+    with logged_failures() as failures:
+        run.extend([TextDelta("a")])
+        assert source.paused
+        sound.resume()
+        run.extend([TextDelta("b")])
+    assert sound.text == "ab"
+    assert [failure.type for failure in failures] == [RuntimeError]
+
+
+def test_paused_reader_is_not_woken() -> None:
+    run = run_of()
+    reader = Reader(run, paused=True)
+    run.begin(1)
+    run.extend([TextDelta("a")])
+    run.end(DONE)
+    assert reader.events == []
+    reader.resume()
+    assert reader.events == [RunStarted(1), TextDelta("a"), RunEnded(DONE)]
+
+
+def test_source_may_speak_while_it_is_resumed() -> None:
+    run = run_of()
+
+    class Eager(Source):
+        def resumeProducing(self) -> None:
+            super().resumeProducing()
+            run.extend([TextDelta("a")])
+
+    reader = Reader(run, paused=True)
+    run.registerProducer(Eager(), True)
+    reader.paused = False
+    run.flow_changed()
+    assert reader.text == "a"
+
+
+@pytest.mark.parametrize("pieces", [["aaaa", "bbbb"], ["aaaa", "éé"]])
+def test_run_at_its_limit_goes_on(pieces: list[str]) -> None:
+    run = run_of(max_bytes=8)
+    for piece in pieces:
+        run.extend([TextDelta(piece)])
+    assert (run.cancelled, run.text()) == (None, "".join(pieces))
+
+
+@pytest.mark.parametrize("piece", ["bbbbb", "ééé"])
+def test_run_over_its_limit_is_cancelled_as_the_providers_failure(piece: str) -> None:
+    run = run_of(max_bytes=8)
+    reasons: list[GatewayError] = []
+    run.on_cancel(reasons.append)
+    reader = Reader(run)
+    run.extend([TextDelta("aaaa"), TextDelta(piece), TextDelta("c")])
+    assert isinstance(run.cancelled, ProviderFailed)
+    assert reasons == [run.cancelled]
+    assert reader.text == "aaaa"
+
+
+def test_reasoning_counts_for_the_limit() -> None:
+    run = run_of(max_bytes=8)
+    run.extend([ReasoningDelta("a" * 9)])
+    assert isinstance(run.cancelled, ProviderFailed)
+
+
+def test_cancelled_run_takes_no_more_words() -> None:
+    run = run_of()
+    run.extend([TextDelta("a")])
+    run.cancel(RunAborted("enough"))
+    run.extend([TextDelta("b")])
+    assert run.text() == "a"
+
+
+def test_first_reason_to_cancel_counts() -> None:
+    run = run_of()
+    reasons: list[GatewayError] = []
+    first = RunAborted("first")
+    run.on_cancel(reasons.append)
+    run.cancel(first)
+    run.cancel(RunAborted("second"))
+    assert (run.cancelled, reasons) == (first, [first])
+
+
+def test_cancel_reaches_what_starts_later() -> None:
+    run = run_of()
+    reasons: list[GatewayError] = []
+    first = RunAborted("first")
+    run.cancel(first)
+    run.on_cancel(None)
+    run.on_cancel(reasons.append)
+    assert reasons == [first]
+
+
+def test_source_pushes_and_there_is_one_at_a_time() -> None:
+    run = run_of()
+    with pytest.raises(AssertionError):
+        run.registerProducer(Source(), False)
+    run.registerProducer(Source(), True)
+    with pytest.raises(AssertionError):
+        run.registerProducer(Source(), True)
