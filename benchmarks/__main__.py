@@ -1,0 +1,60 @@
+"""``python -m benchmarks [cpu|memory|all]``: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from benchmarks import cpu, memory
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", choices=["cpu", "memory", "all"], nargs="?")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
+    parser.add_argument("--requests", type=int, default=600, help="a round (600)")
+    options = parser.parse_args()
+    results: dict[str, Any] = {}
+    if options.what in ("cpu", "all", None):
+        results["cpu"] = measure_cpu(options.rounds, options.requests)
+    if options.what in ("memory", "all", None):
+        results["memory"] = measure_memory()
+    print(json.dumps(results))
+
+
+def measure_cpu(rounds: int, requests: int) -> list[dict[str, Any]]:
+    """Print and return CPU a request beside the reverse proxy."""
+    results = []
+    print("CPU a request, median of the rounds' ratios")
+    print(f"{'':24}{'gateway us':>12}{'proxy us':>12}{'ratio':>8}")
+    for stream, clients in ((False, 1), (False, 16), (True, 1), (True, 16)):
+        result = cpu.measure(
+            stream=stream,
+            clients=clients,
+            requests=requests if clients > 1 else requests // 2,
+            rounds=rounds,
+            pace=0.001 if stream else 0.0,
+        )
+        kind = "32 chunks streamed" if stream else "whole"
+        ours, theirs = min(result["gateway_us"]), min(result["proxy_us"])
+        name = f"{kind}, {clients} client{'s' if clients > 1 else ''}"
+        print(f"{name:24}{ours:>12}{theirs:>12}{result['ratio']:>8}", flush=True)
+        results.append(result)
+    return results
+
+
+def measure_memory() -> list[dict[str, Any]]:
+    """Print and return the gateway's memory at rest and for clients that do nothing."""
+    results = []
+    print(f"{'memory':56}{'MiB':>8}{'KiB each':>10}")
+    for result in memory.measure():
+        each = result.get("kib_each", "")
+        print(f"{result['name']:56}{result['mib']:>8}{each:>10}", flush=True)
+        results.append(result)
+    return results
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Start the programs under measurement, and read what they cost from /proc."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TOKEN = "benchmark-token-benchmark-token"
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
+START_SECONDS = 20.0
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return user and system time of the process *pid*, all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_kib(pid: int) -> int:
+    """Return the resident memory of *pid* in KiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+@contextmanager
+def provider(chunks: int, pace: float) -> Iterator[int]:
+    """Run the fake provider; give its port."""
+    with _module("benchmarks.provider", [str(chunks), str(pace)]) as (_, port):
+        yield port
+
+
+@contextmanager
+def proxy(provider_port: int) -> Iterator[tuple[int, int]]:
+    """Run Twisted's reverse proxy before the provider; give its pid and port."""
+    with _module("benchmarks.proxy", [str(provider_port)]) as (process, port):
+        yield process.pid, port
+
+
+@contextmanager
+def gateway(provider_port: int, **more: Any) -> Iterator[tuple[int, int]]:
+    """Run the gateway before the provider; give its pid and port.
+
+    *more* are further members of the ``gateway`` section of its configuration.
+    """
+    config = {
+        "gateway": {
+            "auth": {"token": TOKEN},
+            "http": {
+                "endpoints": {"chatCompletions": {"enabled": True}},
+                "stallTimeoutSeconds": 300,
+            },
+            "limits": {"maxQueuedRuns": 5000},
+            **more,
+        },
+        "models": {
+            "providers": {
+                "bench": {
+                    "baseUrl": f"http://127.0.0.1:{provider_port}/v1",
+                    "apiKey": "x",
+                    "api": "openai-completions",
+                    "models": [{"id": "m1", "name": "m1"}],
+                }
+            }
+        },
+        "agents": {
+            "defaults": {"model": {"primary": "bench/m1"}, "maxConcurrent": 4000}
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "moltbot.json"
+        path.write_text(json.dumps(config))
+        log = Path(folder) / "log"
+        environ = {**os.environ, "HOME": folder, "MOLTBOT_STATE_DIR": folder}
+        twistd = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile="]
+        command = [*twistd, "--logfile", str(log), "moltbot-gateway", "--port", "0"]
+        with subprocess.Popen(command, env=environ) as process:
+            try:
+                yield process.pid, _port_in_log(log, process)
+            finally:
+                process.terminate()
+                process.wait(20)
+
+
+def load(port: int, clients: int, requests: int, *, stream: bool) -> dict[str, Any]:
+    """Run the load against *port*; return what it printed."""
+    arguments = [str(port), str(clients), str(requests), TOKEN]
+    arguments.append("stream" if stream else "whole")
+    command = [sys.executable, "-m", "benchmarks.load", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["done"] != requests:
+        raise RuntimeError(f"only {result['done']} of {requests} were answered")
+    return result
+
+
+@contextmanager
+def _module(
+    name: str, arguments: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [sys.executable, "-m", name, *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def _port_in_log(log: Path, process: subprocess.Popen[bytes]) -> int:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        match = _LISTENING.search(log.read_text() if log.exists() else "")
+        if match:
+            return int(match[1])
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError("the gateway did not start:\n" + log.read_text()[-2000:])
