@@ -90,15 +90,17 @@ def makeService(options: Options) -> IService:
     except StartRefused as refusal:
         sys.stderr.write(f"moltbot-gateway: {refusal}\n")
         raise SystemExit(EXIT_CONFIG) from None
+    _catch_signals(reactor)
     # The reactor sets its own handlers when it starts.
-    reactor.callWhenRunning(_end_well, reactor)  # type: ignore[attr-defined]
+    reactor.callWhenRunning(_catch_signals, reactor)
     return service
 
 
-def _end_well(reactor: Any) -> None:
-    """Make an orderly stop by SIGTERM or SIGINT end with status 0.
+def _catch_signals(reactor: Any) -> None:
+    """Make SIGTERM and SIGINT stop the reactor, and twistd end with status 0.
 
-    twistd kills itself again by the same signal at the end, which looks like a crash.
+    By itself twistd kills itself again by the same signal at the end, which looks like
+    a crash; and before the reactor runs, a Deferred may swallow KeyboardInterrupt.
     """
 
     def stop(number: int, _: object) -> None:

@@ -53,12 +53,12 @@ class GatewaySite(Site):
         """Close all connections once all is sent; by force after *seconds*."""
         if not self._channels:
             return
-        self._empty = Deferred()
+        empty = self._empty = Deferred()
         timer = self._clock.callLater(seconds, self._abort_all)
         for channel in tuple(self._channels):
             channel.loseConnection()
         try:
-            await self._empty
+            await empty
         finally:
             if timer.active():
                 timer.cancel()

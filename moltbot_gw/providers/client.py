@@ -1,4 +1,4 @@
-"""One provider's HTTP client: treq over a pooled Agent that makes its endpoint once.
+"""One provider's HTTP client: treq over our own pooled agent, with one endpoint.
 
 Building an endpoint for each request costs more than the request (host name encoding,
 adapters); a provider has a single address, so its endpoint is made once.  The pool is
@@ -13,12 +13,16 @@ from typing import Any
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
+from twisted.internet.abstract import isIPAddress
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    wrapClientTLS,
+)
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IConsumer,
-    IProtocolFactory,
     IPushProducer,
     IStreamClientEndpoint,
 )
@@ -26,50 +30,19 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
-    Agent,
     BrowserLikePolicyForHTTPS,
-    HTTPConnectionPool,
-    RequestTransmissionFailed,
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import (
     IAgent,
-    IAgentEndpointFactory,
     IBodyProducer,
     IPolicyForHTTPS,
     IResponse,
 )
 from zope.interface import implementer
 
-IDLE_CONNECTION_SECONDS = 4.0
-"""Below what servers allow: we rarely write into a connection that they just closed."""
-
-MAX_IDLE_CONNECTIONS = 64
-
-
-@implementer(IStreamClientEndpoint)
-class _CountingEndpoint:
-    """Counts its connections, to tell a pooled one from a fresh one."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-        self.connects = 0
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
-        self.connects += 1
-        return self._endpoint.connect(protocolFactory)
-
-
-@implementer(IAgentEndpointFactory)
-class _OneEndpoint:
-    """Gives the same endpoint for the one address that there is."""
-
-    def __init__(self, endpoint: _CountingEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def endpointForURI(self, uri: URI) -> _CountingEndpoint:
-        return self._endpoint
+from moltbot_gw.providers.pool import PooledAgent
 
 
 @implementer(IBodyProducer)
@@ -103,7 +76,7 @@ class _FixedURL(EncodedURL):
 
     treq encodes a URL, host name and all, for each request, which costs as much as
     writing the request does and fails for IPv6 addresses.  It is given this stand-in;
-    ``_PlainAgent`` puts the real address in.
+    the agent below knows the one address that there is.
     """
 
     def to_uri(self) -> EncodedURL:
@@ -128,15 +101,14 @@ class _NoCookies(IndexableCookieJar):
 
 @implementer(IAgent)
 class _PlainAgent:
-    """Asks one address for uncompressed answers and takes no other.
+    """Asks for uncompressed answers and takes no other.
 
     treq asks for gzip and inflates without a bound; it sits above this agent, so what
     it asks for is overruled here and what it would inflate never reaches it.
     """
 
-    def __init__(self, agent: IAgent, uri: bytes) -> None:
+    def __init__(self, agent: IAgent) -> None:
         self._agent = agent
-        self._uri = uri
 
     def request(
         self,
@@ -147,7 +119,7 @@ class _PlainAgent:
     ) -> Deferred[IResponse]:
         assert headers is not None, "treq has made a copy for us to change"
         headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
-        waiting = self._agent.request(method, self._uri, headers, bodyProducer)
+        waiting = self._agent.request(method, uri, headers, bodyProducer)
         return waiting.addCallback(self._check)
 
     @staticmethod
@@ -172,47 +144,38 @@ class ProviderClient:
     ) -> None:
         """*base_url* is where all requests go; *connect_timeout* is in seconds."""
         self._reactor = reactor
-        self._pool = HTTPConnectionPool(reactor)
-        # An int by inference only; callLater takes any number.
-        self._pool.cachedConnectionTimeout = IDLE_CONNECTION_SECONDS  # type: ignore[assignment]
-        self._pool.maxPersistentPerHost = MAX_IDLE_CONNECTIONS
-        self._pool.retryAutomatically = False
-        self._endpoint = _CountingEndpoint(
-            _endpoint(reactor, base_url, connect_timeout, tls_policy)
+        uri = URI.fromBytes(base_url)
+        endpoint = _endpoint(reactor, uri, connect_timeout, tls_policy)
+        self._agent = PooledAgent(endpoint, uri, reactor)
+        self._treq = HTTPClient(
+            _PlainAgent(self._agent), _NoCookies(), lambda body: body
         )
-        self._agent = Agent.usingEndpointFactory(
-            reactor, _OneEndpoint(self._endpoint), self._pool
-        )
-        self._cookies = _NoCookies()
 
-    async def post(self, url: str, headers: Headers, body: bytes) -> IResponse:
+    async def post(self, headers: Headers, body: bytes) -> IResponse:
         """Send *body*; return the answer when its head is there, body undelivered.
 
         A pooled connection may die just as it is used; then, and only when no byte of
         an answer came, the request is sent once more over a new one.
         """
-        connects = self._endpoint.connects
-        waiting = self._post(url, headers, body)
-        reused = connects == self._endpoint.connects
+        connects = self._agent.connects
+        waiting = self._post(headers, body)
+        reused = connects == self._agent.connects
         try:
             response: IResponse = await waiting
             return response
-        except (RequestTransmissionFailed, ResponseNeverReceived) as error:
+        except ResponseNeverReceived as error:
             if not reused or was_cancelled(error):
                 raise
-        await self._pool.closeCachedConnections()
-        again: IResponse = await self._post(url, headers, body)
+        await self._agent.close_idle()
+        again: IResponse = await self._post(headers, body)
         return again
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""
-        closing: Deferred[None] = self._pool.closeCachedConnections()
-        return closing
+        return self._agent.close_idle()
 
-    def _post(self, url: str, headers: Headers, body: bytes) -> Deferred[Any]:
-        agent = _PlainAgent(self._agent, url.encode("ascii"))
-        treq = HTTPClient(agent, self._cookies, lambda body: body)
-        return treq.request(
+    def _post(self, headers: Headers, body: bytes) -> Deferred[Any]:
+        return self._treq.request(
             "POST",
             _STAND_IN,
             headers=headers,
@@ -224,10 +187,15 @@ class ProviderClient:
 
 
 def _endpoint(
-    reactor: Any, url: bytes, timeout: float, policy: IPolicyForHTTPS | None
+    reactor: Any, uri: URI, timeout: float, policy: IPolicyForHTTPS | None
 ) -> IStreamClientEndpoint:
-    uri = URI.fromBytes(url)
-    endpoint = HostnameEndpoint(reactor, uri.host.decode("ascii"), uri.port, timeout)
+    host = uri.host.decode("ascii")
+    endpoint: IStreamClientEndpoint
+    if isIPAddress(host):
+        # HostnameEndpoint would ask a thread for the address of this address.
+        endpoint = TCP4ClientEndpoint(reactor, host, uri.port, timeout)
+    else:
+        endpoint = HostnameEndpoint(reactor, host, uri.port, timeout)
     if uri.scheme != b"https":
         return endpoint
     tls = (policy or BrowserLikePolicyForHTTPS()).creatorForNetloc(uri.host, uri.port)
@@ -252,7 +220,5 @@ class _Discard(Protocol):
 
 
 def discard(response: IResponse) -> None:
-    """Close the connection of *response* without reading its body."""
-    if response.length == 0:
-        return
+    """Close the connection of *response* without reading its body, if it has one."""
     response.deliverBody(_Discard())

@@ -130,7 +130,6 @@ class OpenAIProvider:
         dialect = settings.dialects.get(request.model, settings.default_dialect)
         waiting = Deferred.fromCoroutine(
             self._client.post(
-                settings.url,
                 settings.model_headers.get(request.model, settings.headers),
                 encode_request(request, dialect),
             )

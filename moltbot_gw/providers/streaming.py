@@ -79,7 +79,10 @@ class StreamingBody(Protocol):
         self._last_read = self._clock.seconds()
         try:
             events = self._decoder.feed(data)
-        except (ProviderError, EventTooLarge) as error:
+        except ProviderError as error:
+            self._fail(error)
+            return
+        except EventTooLarge as error:
             self._end(error)
             return
         if events:
@@ -95,7 +98,7 @@ class StreamingBody(Protocol):
         try:
             events = self._decoder.flush()
         except ProviderError as error:
-            self._end(error)
+            self._fail(error)
             return
         if events:
             self._sink.extend(events)
@@ -121,6 +124,12 @@ class StreamingBody(Protocol):
         self._end(StreamCut())
 
     # -- inside
+
+    def _fail(self, error: ProviderError) -> None:
+        """End with *error*, after what was said before it in the same read."""
+        if error.events:
+            self._sink.extend(error.events)
+        self._end(error)
 
     def _end(self, error: Exception | None) -> None:
         finished, self._finished = self._finished, None

@@ -48,10 +48,10 @@ class AgentEventRenderer:
             return None
         if isinstance(event, TextDelta):
             self._text += event.text
-            data = {"text": self._text, "delta": event.text}
-            return self._payload("assistant", data, now_ms)
+            said = {"text": self._text, "delta": event.text}
+            return self._payload("assistant", said, now_ms)
         if isinstance(event, RunStarted):
-            data = {"phase": "start", "startedAt": event.at_ms}
+            data: dict[str, Any] = {"phase": "start", "startedAt": event.at_ms}
         else:
             data = _end(event.outcome)
         return self._payload("lifecycle", data, now_ms)

@@ -6,6 +6,7 @@ Source: OpenAI API reference, "Chat Completions"; members beside it (``reasoning
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Union
 
 import msgspec
@@ -199,13 +200,15 @@ _error_decoder = msgspec.json.Decoder(Union[_ErrorBody, list[_ErrorBody]])
 class ProviderError(Exception):
     """The provider says in its stream, or by breaking its format, that it failed.
 
-    *message* is its own text, unsafe to show as it is; *code* its name for the failure.
+    *message* is its own text, unsafe to show as it is; *code* its name for the failure;
+    *events* what it said before, in the same bytes.
     """
 
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.code = code
+        self.events: list[ModelEvent] = []
 
 
 class ChatStreamDecoder:
@@ -226,7 +229,7 @@ class ChatStreamDecoder:
     def feed(self, data: bytes) -> list[ModelEvent]:
         """Return what *data* says, neighbouring pieces of text already joined.
 
-        Raises ``ProviderError``; what came before it in *data* is lost with it.
+        Raises ``ProviderError``, which holds what *data* says before it.
         """
         return self._take(self._sse.feed(data))
 
@@ -242,17 +245,23 @@ class ChatStreamDecoder:
             self.done = True
             del payloads[payloads.index(b"[DONE]") :]
         merged = _Merger()
-        for chunk in _decode_chunks([payload for payload in payloads if payload]):
-            if chunk.usage is not None:
-                self.usage = _usage(chunk.usage)
-            for choice in chunk.choices or ():
-                delta = choice.delta or choice.message
-                if delta is not None:
-                    merged.add(delta)
-                reason = choice.finish_reason
-                if reason:
-                    self.finish_reason = _FINISH_REASONS.get(reason, "stop")
+        try:
+            for chunk in _decode_chunks([payload for payload in payloads if payload]):
+                self._take_chunk(chunk, merged)
+        except ProviderError as error:
+            error.events = merged.finish()
+            raise
         return merged.finish()
+
+    def _take_chunk(self, chunk: _Chunk, merged: _Merger) -> None:
+        if chunk.usage is not None:
+            self.usage = _usage(chunk.usage)
+        for choice in chunk.choices or ():
+            delta = choice.delta or choice.message
+            if delta is not None:
+                merged.add(delta)
+            if choice.finish_reason:
+                self.finish_reason = _FINISH_REASONS.get(choice.finish_reason, "stop")
 
 
 class _Merger:
@@ -308,7 +317,7 @@ def decode_error(body: bytes) -> ProviderError:
     return ProviderError(wire.message or detail)
 
 
-def _decode_chunks(payloads: list[bytes]) -> list[_Chunk]:
+def _decode_chunks(payloads: list[bytes]) -> Iterable[_Chunk]:
     """Decode all that one read brought in one call, a third of the cost of many."""
     if len(payloads) == 1:
         return [_decode_chunk(payloads[0])]
@@ -318,7 +327,7 @@ def _decode_chunks(payloads: list[bytes]) -> list[_Chunk]:
         chunks = []
     # A payload such as ``{},{}`` is no chunk, but would pass for two in a list.
     if len(chunks) != len(payloads) or any(c.error is not None for c in chunks):
-        return [_decode_chunk(payload) for payload in payloads]
+        return map(_decode_chunk, payloads)
     return chunks
 
 

@@ -103,15 +103,23 @@ def test_double_is_a_provider() -> None:
     assert verifyObject(IModelProvider, ScriptedProvider())
 
 
-def test_answered_run_is_stored_in_both_halves(house: House, store: GatedStore) -> None:
+def test_answered_run_is_stored_in_both_halves(house: House) -> None:
     run = house.start()
     house.call.think("hm")
     house.call.say("hi ")
     house.call.say("you")
+    house.call.finish()
+    assert house.history() == (HELLO, AssistantMessage("hi you", "hm", (), "stop"))
+    assert (ended(run).state, ended(run).usage) == ("done", USAGE)
+    house.check_idle()
+
+
+def test_both_halves_tell_whose_run_it_was_and_when(
+    house: House, store: GatedStore
+) -> None:
+    house.start()
     house.clock.advance(2)
     house.call.finish()
-    answer = AssistantMessage("hi you", "hm", (), "stop")
-    assert house.history() == (HELLO, answer)
     [begun], [finished] = store.begun, store.ended
     assert begun.session_id == finished.session_id == "session-1"
     assert (begun.provider, begun.model, begun.agent_id) == ("local", "m1", "main")
@@ -121,8 +129,6 @@ def test_answered_run_is_stored_in_both_halves(house: House, store: GatedStore) 
         None,
         USAGE,
     )
-    assert ended(run).usage == USAGE
-    house.check_idle()
 
 
 def test_reader_sees_the_whole_run(house: House) -> None:

@@ -393,10 +393,12 @@ def test_unknown_members_are_ignored_at_every_level() -> None:
         {"role": "tool", "content": "c", "tool_call_id": "c", **extra},
         {"role": "system", "content": "d", **extra},
         stream_options={"include_usage": True, **extra},
-        metadata={},
-        store=True,
-        logit_bias={"1": 5},
-        prompt_cache_key="k",
-        service_tier="auto",
+        **extra,
     )
     assert (len(chat.messages), chat.system, chat.include_usage) == (3, "d", True)
+
+
+def test_fields_of_openai_that_mean_nothing_here_are_ignored() -> None:
+    others = {"metadata": {}, "store": True, "logit_bias": {"1": 5}}
+    later = {"prompt_cache_key": "k", "service_tier": "auto", "modalities": ["text"]}
+    assert parse(**others, **later) == parse()
