@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from moltbot_gw.config import Secret
 from moltbot_gw.refusal import EXIT_CONFIG, StartRefused
-from moltbot_gw.settings import CommandLine, load_settings
+from moltbot_gw.settings import CommandLine, Settings, load_settings
 
 _BIND_MODES = ("loopback", "lan", "tailnet", "auto", "custom")
 _AUTH_MODES = ("token", "password")
@@ -58,9 +58,7 @@ class Options(usage.Options):
         self["endpoints"] = []
 
     def opt_endpoint(self, description: str) -> None:
-        """Listen on this Twisted endpoint instead (may be given more than once), such
-        as ssl:8443:privateKey=key.pem:certKey=cert.pem, unix:gateway.sock or
-        systemd:name=gateway."""
+        """Listen at this Twisted endpoint instead, as unix:gw.sock (repeatable)."""
         self["endpoints"].append(description)
 
     def postOptions(self) -> None:
@@ -86,7 +84,7 @@ def makeService(options: Options) -> IService:
     from moltbot_gw.service import build_gateway
 
     try:
-        service = _build(build_gateway, options, reactor)
+        service = build_gateway(_settings_of(options), reactor)
     except StartRefused as refusal:
         sys.stderr.write(f"moltbot-gateway: {refusal}\n")
         raise SystemExit(EXIT_CONFIG) from None
@@ -116,20 +114,15 @@ def _stop(reactor: Any) -> None:
         reactor.stop()
 
 
-def _build(build: Any, options: Options, reactor: Any) -> IService:
-    settings = load_settings(
-        CommandLine(
-            config=options["config"],
-            port=options["port"],
-            bind=options["bind"],
-            auth=options["auth"],
-            token=options["token"],
-            password=options["password"],
-            endpoints=options["endpoints"],
-            dev=bool(options["dev"]),
-        ),
-        os.environ,
-        Path.home(),
+def _settings_of(options: Options) -> Settings:
+    given = CommandLine(
+        config=options["config"],
+        port=options["port"],
+        bind=options["bind"],
+        auth=options["auth"],
+        token=options["token"],
+        password=options["password"],
+        endpoints=options["endpoints"],
+        dev=bool(options["dev"]),
     )
-    service: IService = build(settings, reactor)
-    return service
+    return load_settings(given, os.environ, Path.home())

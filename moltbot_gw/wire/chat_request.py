@@ -101,12 +101,6 @@ class _ClientTool(Struct):
     """One of the client's own tools: an object, of which nothing is kept."""
 
 
-class _NamedTool(Struct):
-    """``{"type": "function", "function": {"name": ...}}``"""
-
-    type: str
-
-
 class _Body(Struct):
     messages: Annotated[list[_WireMessage], Meta(min_length=1)]
     model: str | None = None
@@ -125,7 +119,7 @@ class _Body(Struct):
     reasoning_effort: str | None = None
     parallel_tool_calls: bool | None = None
     tools: list[_ClientTool] | None = None
-    tool_choice: Union[Literal["none", "auto", "required"], _NamedTool, None] = None
+    tool_choice: Union[Literal["none", "auto", "required"], dict[str, Any], None] = None
     n: Annotated[int, Meta(ge=1, le=1)] | None = None
 
 
@@ -158,7 +152,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 def parse_chat_request(body: bytes) -> ChatRequest:
     """Parse and check *body*; raise ``InvalidRequest`` or a subclass."""
     wire = decode_body(body, _decoder, _HINTS)
-    if wire.tool_choice == "required" or isinstance(wire.tool_choice, _NamedTool):
+    if wire.tool_choice == "required" or isinstance(wire.tool_choice, dict):
         raise InvalidRequest(
             "tool_choice: this gateway cannot make the model call a client's tool;"
             ' leave tool_choice out or send "auto" or "none".',
