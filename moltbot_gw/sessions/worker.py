@@ -68,7 +68,10 @@ class Worker:
         self._on_lost = on_lost
         self._gather_seconds = gather_seconds
         self._queue: SimpleQueue[Union[Job, _Signal]] = SimpleQueue()
-        self._thread = Thread(target=self._work, name=name, daemon=True)
+        self._name = name
+        # Made for the first job: twistd forks before, and Python 3.13 cannot start a
+        # thread in a child that was made in its parent.
+        self._thread: Thread | None = None
         self._closers: list[Deferred[None]] | None = None
         # These belong to the thread.
         self._connection: sqlite3.Connection | None = None
@@ -90,7 +93,8 @@ class Worker:
         """
         if self._closers is not None:
             return fail(StoreFailed("The session store is closed."))
-        if self._thread.ident is None:
+        if self._thread is None:
+            self._thread = Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
         done: Deferred[_R] = Deferred()
         self._queue.put(Job(work, argument, done))
@@ -105,7 +109,7 @@ class Worker:
         if self._closers is None:
             self._closers = []
             self._queue.put(_Signal.STOP)
-        if not self._thread.is_alive():
+        if self._thread is None or not self._thread.is_alive():
             return succeed(None)
         closed: Deferred[None] = Deferred()
         self._closers.append(closed)
@@ -185,6 +189,7 @@ class Worker:
             tell(_log.failure, "session store: a job failed", Failure(error))
 
     def _ended(self) -> None:
+        assert self._thread is not None
         self._thread.join()  # it has nothing left to do
         closers, self._closers = self._closers, []
         for closed in closers or ():
