@@ -150,6 +150,8 @@ async def test_stop_while_a_refused_client_lingers(
 
 # -- gone clients
 
+LEAVERS = 200
+
 _MOMENTS = ("in the head", "in a lane", "before the head", "in the stream", "paused")
 
 
@@ -164,6 +166,8 @@ class Leaver:
         self.gateway = gateway
         self.provider = provider
         self.chance = random.Random(seed)
+        # Of its own, or the partial texts of all others would be sent along.
+        self.user = f"leaver-{seed}"
         self.moment = _MOMENTS[seed % len(_MOMENTS)]
         self.count = len(provider.requests)
 
@@ -181,7 +185,7 @@ class Leaver:
             client.transport.loseConnection()
 
     def _body(self) -> dict[str, object]:
-        return ask("go", stream=self.chance.random() < 0.7, user="same")
+        return ask("go", stream=self.chance.random() < 0.7, user=self.user)
 
     async def _ask(self, script: Script) -> Client:
         self.provider.scripts.append(script)
@@ -211,14 +215,14 @@ class Leaver:
     async def _in_the_stream(self) -> None:
         words = [delta("x" * self.chance.randrange(1, 5000)) for _ in range(20)]
         self.provider.scripts.append(streamed(*words, STALL))
-        client = await send(self.gateway, ask("go", stream=True, user="same"))
+        client = await send(self.gateway, ask("go", stream=True, user=self.user))
         wanted = self.chance.randrange(1, 10_000)
         await until(lambda: len(client.received) >= wanted)
         self._leave(client)
 
     async def _paused(self) -> None:
         self.provider.scripts.append(said(*_text(12 * _MEGABYTE, seed=4)))
-        body = ask("go", stream=True, user="same")
+        body = ask("go", stream=True, user=self.user)
         client = await _send_slowly(self.gateway, body)
         asked = await within(5, self.provider.when_asked(self.count + 1))
         await until(lambda: asked.connection.paused)
@@ -232,7 +236,7 @@ async def test_client_that_leaves_at_any_moment_takes_its_run_along(
     _small_buffers(gateway)
     await Leaver(gateway, provider, seed=3).live()  # opens what stays open
     files = _open_files()
-    for seed in range(30):
+    for seed in range(LEAVERS):
         await Leaver(gateway, provider, seed).live()
     await until(lambda: _open_files() <= files, 1.0)
     assert not [line for line in gateway.log if "cannot be reached" in line]
