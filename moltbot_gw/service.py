@@ -126,12 +126,15 @@ class GatewayService(Service):
             stopping = port.stopListening()
             if stopping is not None:
                 await stopping
-        await self._agents.drain(self._settings.config.gateway.drain_seconds)
-        await self._site.close(CLOSE_SECONDS)
-        for provider in self._providers:
-            await provider.close()
-        await self._store.close()
-        self._lock.release()
+        try:
+            await self._agents.drain(self._settings.config.gateway.drain_seconds)
+            await self._site.close(CLOSE_SECONDS)
+            for provider in self._providers:
+                await provider.close()
+        finally:
+            # Whatever else goes wrong, what was stored is closed properly.
+            await self._store.close()
+            self._lock.release()
         _log.info("the gateway has stopped")
 
     async def _open_store(self) -> None:
@@ -151,7 +154,8 @@ class GatewayService(Service):
                 int((time.time() - retention) * 1000)
             )
         except StoreFailed as error:
-            _log.error("pruning failed: {error}", error=error.message)
+            if self._pruning.running:
+                _log.error("pruning failed: {error}", error=error.message)
             return
         if pruned:
             _log.info("pruned {count} anonymous sessions", count=pruned)

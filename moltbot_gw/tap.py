@@ -95,16 +95,17 @@ def makeService(options: Options) -> IService:
 
 
 def _catch_signals(reactor: Any) -> None:
-    """Make SIGTERM and SIGINT stop the reactor, and twistd end with status 0.
+    """Make SIGTERM, SIGINT and SIGHUP stop the reactor, and twistd end with 0.
 
     By itself twistd kills itself again by the same signal at the end, which looks like
-    a crash; and before the reactor runs, a Deferred may swallow KeyboardInterrupt.
+    a crash; before the reactor runs, a Deferred may swallow KeyboardInterrupt; and
+    SIGHUP (a terminal that closes) would end the process without any of our steps.
     """
 
     def stop(number: int, _: object) -> None:
         reactor.callFromThread(_stop, reactor)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
 

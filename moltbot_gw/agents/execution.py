@@ -140,6 +140,8 @@ class Execution:
 
     async def _call_model(self, call: ModelRequest) -> RunOutcome:
         """Stream the model's answer into the run; return how that ended."""
+        if self._run.cancelled is not None:
+            return self._outcome(self._run.cancelled)
         self._run.begin(self._started_at_ms or 0)
         timer = self._tools.clock.callLater(self._agent.timeout, self._time_out)
         try:
@@ -183,13 +185,17 @@ class Execution:
         """
         self._run.on_cancel(lambda _: waiting.cancel())
         try:
-            return await waiting
+            result = await waiting
         except (CancelledError, GatewayError):
             if self._run.cancelled is not None:
                 raise self._run.cancelled from None
             raise
         finally:
             self._run.on_cancel(None)
+        if self._run.cancelled is not None and self._run.is_cut:
+            # Cancelled from inside its own last step, which could not be stopped.
+            raise self._run.cancelled
+        return result
 
     def _time_out(self) -> None:
         seconds = f"{self._agent.timeout:g}"

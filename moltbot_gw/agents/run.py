@@ -53,7 +53,8 @@ class Run:
     """The log of one run, and everybody who reads or feeds it.
 
     A run is ``waiting`` until ``begin``, then ``running``, and ``ended`` after ``end``,
-    which happens exactly once.  Nothing is appended after the end.
+    which happens exactly once.  Nothing is appended after the end.  *cancelled* is why
+    somebody cut it off; *is_cut* says that words of the model were dropped after that.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Run:
         self._waiters: list[Deferred[RunOutcome]] = []
         self._interrupt: Callable[[GatewayError], None] | None = None
         self.cancelled: GatewayError | None = None
+        self.is_cut = False
         self.outcome: RunOutcome | None = None
 
     # -- for the service that drives the run
@@ -155,12 +157,14 @@ class Run:
     def extend(self, events: Iterable[ModelEvent]) -> None:
         """Append *events*; a run that grows over its limit is cancelled instead."""
         if self.outcome is not None or self.cancelled is not None:
+            self.is_cut = True
             return
         for event in events:
             text = event.text
             self._bytes += len(text) if text.isascii() else len(text.encode())
             if self._bytes > self._max_bytes:
                 message = f"The answer is longer than {self._max_bytes} bytes."
+                self.is_cut = True
                 self.cancel(ProviderFailed(message))
                 break
             self._append_text(event)

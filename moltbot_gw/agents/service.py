@@ -23,6 +23,9 @@ _log = Logger()
 DRAIN_RETRY_AFTER = 5
 """Seconds that a client is asked to wait while the gateway restarts."""
 
+CUT_SECONDS = 10.0
+"""How long a cancelled run may take to store what it has."""
+
 
 class AgentService:
     """Owns every run from its start to its end.
@@ -128,7 +131,9 @@ class AgentService:
     async def drain(self, seconds: float) -> None:
         """Take no new run, let the running ones finish, cancel what is left then.
 
-        Returns when no run is left; their turns are stored by then.
+        Returns when no run is left; their turns are stored by then.  A run that does
+        not even end when it is cancelled (a disk that hangs) is left after
+        ``CUT_SECONDS`` more.
         """
         self._draining = True
         error = Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
@@ -136,21 +141,33 @@ class AgentService:
         if not self._runs:
             return
         _log.info("waiting for {count} runs to finish", count=len(self._runs))
-        timer = self._clock.callLater(seconds, self._cancel_all, error)
-        self._idle = Deferred()
+        timers = (
+            self._clock.callLater(seconds, self._cancel_all, error),
+            self._clock.callLater(seconds + CUT_SECONDS, self._give_up),
+        )
+        idle = self._idle = Deferred()
         try:
-            await self._idle
+            await idle
         finally:
-            if timer.active():
-                timer.cancel()
+            for timer in timers:
+                if timer.active():
+                    timer.cancel()
 
     def _cancel_all(self, error: Draining) -> None:
         _log.warn("cutting off {count} runs", count=len(self._runs))
         for run in tuple(self._runs.values()):
             run.cancel(error)
 
+    def _give_up(self) -> None:
+        _log.critical("{count} runs do not end", count=len(self._runs))
+        self._tell_idle()
+
     def _forget(self, _: object, run: Run) -> None:
         del self._runs[run.run_id]
-        if not self._runs and self._idle is not None:
-            idle, self._idle = self._idle, None
+        if not self._runs:
+            self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None:
             idle.callback(None)

@@ -31,6 +31,7 @@ from moltbot_gw.errors import (
 )
 from moltbot_gw.http.answers import raw_error
 from moltbot_gw.http.gate import Gate, request_id_of, too_large
+from moltbot_gw.http.stall import StallWatch, limit_send_buffer
 
 if TYPE_CHECKING:
     from moltbot_gw.http.request import GatewayRequest
@@ -100,7 +101,6 @@ class GatewayChannel(HTTPChannel):
         self._clock = clock
         self._deadline: float | None = None
         self._timer: IDelayedCall | None = None
-        self._stall: IDelayedCall | None = None
         self._in_head = False
         self._refused = False
         self._lingered = 0
@@ -112,6 +112,10 @@ class GatewayChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.site.opened(self)
+        limit_send_buffer(self.transport)
+        self._stall_watch = StallWatch(
+            self.transport, self._clock, self._timeouts.stall
+        )
         self._set_deadline(self._timeouts.header)
 
     def dataReceived(self, data: bytes) -> None:
@@ -173,10 +177,10 @@ class GatewayChannel(HTTPChannel):
         return self._pipelined <= MAX_PIPELINED_BYTES
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        for timer in (self._timer, self._stall):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._timer = self._stall = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._stall_watch.stop()
         self.site.lost(self)
         if self._handlingRequest:
             for request in self.requests:
@@ -284,21 +288,19 @@ class GatewayChannel(HTTPChannel):
     def requestDone(self, request: GatewayRequest) -> None:
         self._pipelined = 0
         if not self.persistent:
-            self._set_deadline(self._timeouts.stall)
+            # Nothing but unsent bytes keeps the connection from closing.
+            self._stall_watch.start()
         elif not self._waitingForTransport:
             self._set_deadline(self._timeouts.idle)
         super().requestDone(request)
 
     def pauseProducing(self) -> None:
         """The client does not read: it has until the stall time-out to go on."""
-        if self._stall is None:
-            self._stall = self._clock.callLater(self._timeouts.stall, self.abort)
+        self._stall_watch.start()
         super().pauseProducing()
 
     def resumeProducing(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        self._stall_watch.stop()
         if not self.requests and not self._refused and not self._in_head:
             # The answer was finished while its end still lay here (twisted#12498).
             self._set_deadline(self._timeouts.idle)
@@ -332,9 +334,7 @@ class GatewayChannel(HTTPChannel):
 
     def abort(self) -> None:
         """Close at once; what was written and not yet sent is lost."""
-        if self._stall is not None and self._stall.active():
-            self._stall.cancel()
-        self._stall = None
+        self._stall_watch.stop()
         self.transport.abortConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:

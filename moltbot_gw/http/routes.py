@@ -28,7 +28,6 @@ COMPLETIONS = Route(
     methods=("POST",),
 )
 MODELS = Route(name="models", segments=(b"v1", b"models"), methods=("GET", "HEAD"))
-_MODEL_METHODS = ("GET", "HEAD")
 
 
 def find_route(path: bytes) -> Route | None:
@@ -60,5 +59,5 @@ def _model_route(encoded: bytes) -> Route | None:
     if not text or not text.isprintable() or b"//" in name or name.endswith(b"/"):
         return None
     return Route(
-        name="model", segments=(b"v1", b"models", name), methods=_MODEL_METHODS
+        name="model", segments=(b"v1", b"models", name), methods=MODELS.methods
     )

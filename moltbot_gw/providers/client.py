@@ -171,8 +171,8 @@ class ProviderClient:
         return again
 
     def close(self) -> Deferred[None]:
-        """Close the idle connections."""
-        return self._agent.close_idle()
+        """Close the idle connections, and each other one after its answer."""
+        return self._agent.close()
 
     def _post(self, headers: Headers, body: bytes) -> Deferred[Any]:
         return self._treq.request(

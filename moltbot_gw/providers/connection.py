@@ -41,6 +41,8 @@ MAX_HEAD_BYTES = 64 * 1024
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\r\n]*))?")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _NO_BODY = frozenset({204, 304})
 
 
@@ -48,7 +50,7 @@ class BadAnswer(Exception):
     """What the provider sent is not HTTP/1.1, or too long to be believed."""
 
 
-class IConnectionPool(TypingProtocol):
+class Keeper(TypingProtocol):
     """Who keeps connections between requests."""
 
     def put_back(self, connection: ProviderConnection) -> None:
@@ -127,12 +129,13 @@ class ProviderConnection(Protocol):
 
     transport: Any  # TCP or TLS
 
-    def __init__(self, pool: IConnectionPool) -> None:
+    def __init__(self, pool: Keeper) -> None:
         self._pool = pool
         self._state = "idle"
         self._buffer = b""
         self._head_bytes = 0
         self._answer: Deferred[IResponse] | None = None
+        self._answering = False
         self._body: IProtocol | None = None
         self._body_transport = _BodyTransport(self)
         self._decoder: _ChunkedTransferDecoder | _IdentityTransferDecoder | None = None
@@ -159,14 +162,19 @@ class ProviderConnection(Protocol):
             producer.startProducing(self.transport)
         return answer
 
-    def abort(self) -> Deferred[None]:
-        """Close at once, whatever is under way; fire when it is closed."""
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+        if self._lost is None:
+            self._reusable = False
+            self.transport.abortConnection()
+
+    def when_closed(self) -> Deferred[None]:
+        """Fire once the connection is lost."""
         closed: Deferred[None] = Deferred()
-        if self._state == "closed":
+        if self._lost is not None:
             closed.callback(None)
         else:
             self._closed.append(closed)
-            self.transport.abortConnection()
         return closed
 
     # -- from the socket
@@ -186,6 +194,7 @@ class ProviderConnection(Protocol):
             self._buffer += data
         elif self._state == "idle":
             # Nothing was asked: no later answer on this connection can be trusted.
+            self._pool.forget(self)
             self.abort()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
@@ -229,8 +238,12 @@ class ProviderConnection(Protocol):
         self._buffer = rest
         waiting, self._answer = self._answer, None
         assert waiting is not None
+        self._answering = True
         waiting.callback(answer)
-        if self._body is None and self._state == "body":
+        self._answering = False
+        if self._state == "body" and self._body is not None:
+            self._deliver_buffered()
+        elif self._state == "body":
             self.pause()
 
     def _parse_head(self, head: bytes) -> Answer | None:
@@ -247,9 +260,10 @@ class ProviderConnection(Protocol):
         headers = Headers()
         for line in lines:
             name, colon, value = line.partition(b":")
-            if not colon or not name or name.strip() != name or b"\n" in line:
+            value = value.strip(b" \t")
+            if not colon or not _NAME.fullmatch(name) or _CONTROL.search(value):
                 raise BadAnswer("a header line is malformed")
-            headers.addRawHeader(name, value.strip())
+            headers.addRawHeader(name, value)
         length = self._choose_decoder(code, headers)
         tokens = b",".join(headers.getRawHeaders(b"Connection", ())).lower()
         self._reusable = (
@@ -272,17 +286,19 @@ class ProviderConnection(Protocol):
         """Set the decoder of the body; return its length as ``IResponse`` has it."""
         encodings = headers.getRawHeaders(b"Transfer-Encoding", ())
         lengths = set(headers.getRawHeaders(b"Content-Length", ()))
+        self._decoder = None
+        if code in _NO_BODY:
+            return 0
         if encodings:
             if len(encodings) != 1 or encodings[0].lower() != b"chunked":
                 raise BadAnswer("the transfer encoding is not chunked")
+            if lengths:
+                raise BadAnswer("the body has two lengths")
             self._decoder = _ChunkedTransferDecoder(self._body_data, self._body_done)
             return UNKNOWN_LENGTH
         if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
             raise BadAnswer("the content length is malformed")
         length = int(lengths.pop()) if lengths else None
-        if code in _NO_BODY:
-            length = 0
-        self._decoder = None
         if length != 0:
             self._decoder = _IdentityTransferDecoder(
                 length, self._body_data, self._body_done
@@ -305,23 +321,20 @@ class ProviderConnection(Protocol):
     # -- the body
 
     def deliver(self, protocol: IProtocol) -> None:
-        """Give the body of the answer to *protocol*, from its start."""
+        """Give the body of the answer to *protocol*, from its start.
+
+        While the answer itself is being told, a body waits until that is over: who
+        awaits the answer must not be cancelled by its body from inside its own call.
+        """
         assert self._body is None, "a body is delivered once"
         self._body = protocol
         self._body_transport = _BodyTransport(self)
         if self._decoder is None:
             self._body_transport.detach()  # there is no body to stop
         protocol.makeConnection(self._body_transport)  # type: ignore[arg-type]
-        data, self._buffer = self._buffer, b""
-        if self._decoder is None:
-            self._body_done(data)
-        elif data:
-            self._decode(data)
-        if self._body is protocol:
-            if self._lost is not None:
-                self._end_lost_body()
-            else:
-                self.resume()
+        if not self._answering or self._decoder is None:
+            self.resume()
+            self._deliver_buffered()
 
     def pause(self) -> None:
         """Stop reading; idempotent."""
@@ -334,6 +347,15 @@ class ProviderConnection(Protocol):
         if self._paused and self._lost is None:
             self._paused = False
             self.transport.resumeProducing()
+
+    def _deliver_buffered(self) -> None:
+        data, self._buffer = self._buffer, b""
+        if self._decoder is None:
+            self._body_done(data)
+        elif data:
+            self._decode(data)
+        if self._lost is not None and self._body is not None:
+            self._end_lost_body()
 
     def _decode(self, data: bytes) -> None:
         assert self._decoder is not None
@@ -351,12 +373,13 @@ class ProviderConnection(Protocol):
     def _body_done(self, rest: bytes) -> None:
         """The body is whole; *rest* came behind it, and should not be there."""
         self.resume()
-        if self._reusable and not rest and not self._closed and self._lost is None:
+        if self._reusable and not rest and self._lost is None:
             self._state = "idle"
             self._pool.put_back(self)
         else:
+            # Not loseConnection: over TLS it would wait for the other side, for ever.
             self._state = "closing"
-            self.transport.loseConnection()
+            self.abort()
         self._end_body(Failure(ResponseDone("the body is whole")))
 
     def _end_lost_body(self) -> None:

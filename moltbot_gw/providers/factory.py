@@ -73,7 +73,7 @@ def build_provider(
         },
         dialects={model.id: _dialect(model, host) for model in entry.models},
         default_dialect=_dialect(ModelEntry(id="any", name="any"), host),
-        secrets=[key or "", *(v.reveal() for v in entry.headers.values())],
+        secrets=_secrets(entry, key),
         idle_timeout=entry.idle_timeout_seconds,
     )
     return OpenAIProvider(settings, client, reactor)
@@ -92,6 +92,15 @@ def _check_address(parts: SplitResult, where: str) -> None:
         port = 0
     if port == 0:
         raise BadProvider(f"{where}.baseUrl: the port is not a number from 1 to 65535")
+
+
+def _secrets(entry: ProviderEntry, key: str | None) -> list[str]:
+    """Return every text that must not leave in a message of the provider."""
+    tables = [entry.headers, *(model.headers for model in entry.models)]
+    values = [value.reveal() for table in tables for value in table.values()]
+    # ``Basic`` and the like: the credential alone is a secret too.
+    parts = [word for value in values for word in value.split() if len(word) > 7]
+    return [*([key] if key else []), *values, *parts]
 
 
 def _headers(entry: ProviderEntry, key: str | None, where: str) -> Headers:

@@ -42,6 +42,7 @@ from moltbot_gw.providers.client import (
 )
 from moltbot_gw.providers.safetext import safe_text
 from moltbot_gw.providers.streaming import (
+    BodyTooLarge,
     BoundedBody,
     ProviderSilent,
     StreamCut,
@@ -110,9 +111,10 @@ class OpenAIProvider:
         if response.code != 200:
             raise await self._refusal(response)
         content_type = response.headers.getRawHeaders(b"Content-Type", [b""])[0]
-        if content_type.split(b";")[0].strip().lower() == b"application/json":
-            return await self._read_whole(response, sink)
+        is_json = content_type.split(b";")[0].strip().lower() == b"application/json"
         try:
+            if is_json:
+                return await self._read_whole(response, sink)
             return await StreamingBody(
                 sink, self._clock, self._settings.idle_timeout
             ).read(response)
@@ -120,8 +122,8 @@ class OpenAIProvider:
             raise self._timed_out("stopped sending") from None
         except StreamCut:
             raise self._failed("ended its answer in the middle") from None
-        except EventTooLarge:
-            raise self._failed("sent an event that is too large") from None
+        except (EventTooLarge, BodyTooLarge):
+            raise self._failed("sent something that is too large") from None
         except ProviderError as error:
             raise self._reported(error) from None
 
@@ -157,13 +159,11 @@ class OpenAIProvider:
                 timer.cancel()
 
     async def _read_whole(self, response: IResponse, sink: IRunSink) -> Completion:
+        """Read an answer that is not streamed, from a server that does not stream."""
         body = await BoundedBody(
-            MAX_REPLY_BYTES, self._clock, self._settings.idle_timeout
+            MAX_REPLY_BYTES, self._clock, self._settings.idle_timeout, whole=True
         ).read(response)
-        try:
-            events, reason, usage = decode_reply(body)
-        except ProviderError as error:
-            raise self._reported(error) from None
+        events, reason, usage = decode_reply(body)
         sink.extend(events)
         return Completion(finish_reason=reason, usage=usage)
 
@@ -172,7 +172,9 @@ class OpenAIProvider:
         if 300 <= response.code < 400:
             discard(response)
             return self._failed("answered with a redirect, which is not followed")
-        body = await BoundedBody(MAX_ERROR_BYTES, self._clock, 10.0).read(response)
+        body = await BoundedBody(MAX_ERROR_BYTES, self._clock, 10.0, whole=False).read(
+            response
+        )
         text = self._safe(decode_error(body).message)
         _log.warn(
             "provider {name} answered {status}: {text}",

@@ -49,6 +49,7 @@ class PooledAgent:
         self._clock = clock
         self._idle: dict[ProviderConnection, float] = {}
         self._sweeping: IDelayedCall | None = None
+        self._closed = False
         self.connects = 0
 
     def request(
@@ -77,11 +78,21 @@ class PooledAgent:
         """Close the connections that nobody uses; fire when they are closed."""
         idle, self._idle = tuple(self._idle), {}
         self._stop_sweeping()
-        closing: Deferred[Any] = gatherResults([c.abort() for c in idle])
+        for connection in idle:
+            connection.abort()
+        closing: Deferred[Any] = gatherResults([c.when_closed() for c in idle])
         return closing.addCallback(lambda _: None)
+
+    def close(self) -> Deferred[None]:
+        """Close what is idle, and keep nothing from now on."""
+        self._closed = True
+        return self.close_idle()
 
     def put_back(self, connection: ProviderConnection) -> None:
         """Keep *connection* for the next request."""
+        if self._closed:
+            connection.abort()
+            return
         if len(self._idle) >= MAX_IDLE_CONNECTIONS:
             oldest = next(iter(self._idle))
             del self._idle[oldest]

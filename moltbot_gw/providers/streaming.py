@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
+from twisted.web.client import ResponseFailed
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
@@ -187,24 +188,35 @@ class StreamingBody(Protocol):
             self._end(ProviderSilent())
 
 
-class BoundedBody(Protocol):
-    """Reads a whole body of at most *max_bytes*, within *timeout* seconds."""
+class BodyTooLarge(Exception):
+    """The body is longer than it may be."""
 
-    def __init__(self, max_bytes: int, clock: IReactorTime, timeout: float) -> None:
+
+class BoundedBody(Protocol):
+    """Reads a body of at most *max_bytes*, while *timeout* seconds bring some of it.
+
+    *whole* says that half a body is of no use: the Deferred then errbacks with
+    ``ProviderSilent``, ``StreamCut`` or ``BodyTooLarge``, where otherwise it fires with
+    what came.
+    """
+
+    def __init__(
+        self, max_bytes: int, clock: IReactorTime, timeout: float, *, whole: bool
+    ) -> None:
         self._max_bytes = max_bytes
         self._chunks: list[bytes] = []
         self._size = 0
         self._clock = clock
         self._timeout = timeout
+        self._whole = whole
         self._timer: IDelayedCall | None = None
         self._finished: Deferred[bytes] | None = Deferred(lambda _: self._close())
 
     def read(self, response: IResponse) -> Deferred[bytes]:
-        """Start; the Deferred fires with what came, cut at the bound, even when the
-        connection broke.  Cancelling closes the socket."""
+        """Start.  Cancelling closes the socket."""
         waiting = self._finished
         assert waiting is not None
-        self._timer = self._clock.callLater(self._timeout, self._end)
+        self._timer = self._clock.callLater(self._timeout, self._end, ProviderSilent())
         response.deliverBody(self)
         return waiting
 
@@ -214,16 +226,23 @@ class BoundedBody(Protocol):
         self._chunks.append(data[: self._max_bytes - self._size])
         self._size += len(data)
         if self._size > self._max_bytes:
-            self._end()
+            self._end(BodyTooLarge())
+        elif self._whole and self._timer is not None:
+            self._timer.reset(self._timeout)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self.transport = None
-        self._end()
+        cut = reason is not None and reason.check(ResponseFailed) is not None
+        self._end(StreamCut() if cut else None)
 
-    def _end(self) -> None:
+    def _end(self, error: Exception | None) -> None:
         finished, self._finished = self._finished, None
-        if finished is not None:
-            self._close()
+        if finished is None:
+            return
+        self._close()
+        if error is not None and self._whole:
+            finished.errback(error)
+        else:
             finished.callback(b"".join(self._chunks))
 
     def _close(self) -> None:

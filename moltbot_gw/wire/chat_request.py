@@ -26,6 +26,14 @@ from moltbot_gw.messages import (
 )
 from moltbot_gw.wire.jsontext import decode_body
 
+MAX_MESSAGES = 10_000
+MAX_PARTS = 1_000
+"""Of one message.  The longest conversations of editors have some hundreds of either;
+a body full of empty ones would hold up everybody else for seconds."""
+
+MAX_TYPES = 50_000
+"""Members called ``type`` in the whole body: parts, tools and what is in them."""
+
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Limit = Annotated[int, Meta(ge=1, le=2**53)]
 
@@ -47,7 +55,9 @@ class _Image(Struct, tag="image_url", tag_field="type"):
     image_url: _ImageURL
 
 
-_Parts = Annotated[list[Union[_Text, _InputText, _Image]], Meta(min_length=1)]
+_Parts = Annotated[
+    list[Union[_Text, _InputText, _Image]], Meta(min_length=1, max_length=MAX_PARTS)
+]
 _WireContent = Union[str, _Parts]
 
 
@@ -102,7 +112,7 @@ class _ClientTool(Struct):
 
 
 class _Body(Struct):
-    messages: Annotated[list[_WireMessage], Meta(min_length=1)]
+    messages: Annotated[list[_WireMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     model: str | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -151,6 +161,13 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_chat_request(body: bytes) -> ChatRequest:
     """Parse and check *body*; raise ``InvalidRequest`` or a subclass."""
+    if body.count(b'"role"') > MAX_MESSAGES or body.count(b'"type"') > MAX_TYPES:
+        # Counted before they are made; quotes inside of a text are escaped.
+        raise InvalidRequest(
+            f"messages: send at most {MAX_MESSAGES} messages, and at most {MAX_PARTS}"
+            " parts in each.",
+            param="messages",
+        )
     wire = decode_body(body, _decoder, _HINTS)
     if wire.tool_choice == "required" or isinstance(wire.tool_choice, dict):
         raise InvalidRequest(

@@ -33,6 +33,9 @@ from moltbot_gw.wire.sse import SSEDecoder
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 """One event of a provider's stream; a whole picture fits, a runaway line does not."""
 
+MAX_TOKENS = 2**53
+"""More than any count of tokens; what is above it is no count."""
+
 _encode = msgspec.json.Encoder().encode
 
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -146,43 +149,28 @@ def _part(part: TextPart | ImagePart) -> dict[str, Any]:
     return {"type": "image_url", "image_url": image}
 
 
-class _PromptDetails(Struct):
-    cached_tokens: int | None = None
-
-
-class _CompletionDetails(Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-
 class _Delta(Struct):
-    content: str | None = None
+    content: Union[str, list[Any], None] = None
     reasoning_content: str | None = None
     reasoning: str | None = None
 
 
 class _Choice(Struct):
+    index: int | None = None
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: str | None = None
 
 
 class _Error(Struct):
-    message: str | None = None
-    type: str | None = None
-    code: Union[str, int, None] = None
+    message: Any = None
+    type: Any = None
+    code: Any = None
 
 
 class _Chunk(Struct):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Union[_Error, str, None] = None
 
 
@@ -257,6 +245,8 @@ class ChatStreamDecoder:
         if chunk.usage is not None:
             self.usage = _usage(chunk.usage)
         for choice in chunk.choices or ():
+            if choice.index:
+                continue  # one choice was asked for; a second would be mixed into it
             delta = choice.delta or choice.message
             if delta is not None:
                 merged.add(delta)
@@ -274,8 +264,11 @@ class _Merger:
         reasoning = delta.reasoning_content or delta.reasoning
         if reasoning:
             self._append(ReasoningDelta, reasoning)
-        if delta.content:
-            self._append(TextDelta, delta.content)
+        text = delta.content
+        if isinstance(text, list):
+            text = "".join(map(_part_text, text))
+        if text:
+            self._append(TextDelta, text)
 
     def _append(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
         if kind is not self._kind:
@@ -300,7 +293,7 @@ def decode_reply(body: bytes) -> tuple[list[ModelEvent], FinishReason, Usage]:
     if message is not None:
         merged.add(message)
     reason = _FINISH_REASONS.get(chunk.choices[0].finish_reason or "stop", "stop")
-    return merged.finish(), reason, _usage(chunk.usage or _Usage())
+    return merged.finish(), reason, _usage(chunk.usage)
 
 
 def decode_error(body: bytes) -> ProviderError:
@@ -345,16 +338,39 @@ def _provider_error(error: _Error | str) -> ProviderError:
     if isinstance(error, str):
         return ProviderError(error)
     code = error.code if error.code is not None else error.type
-    return ProviderError(error.message or "", None if code is None else str(code))
+    message = error.message
+    if message is not None and not isinstance(message, str):
+        message = _encode(message).decode()
+    return ProviderError(message or "", None if code is None else str(code))
 
 
-def _usage(wire: _Usage) -> Usage:
-    prompt, completion = wire.prompt_tokens or 0, wire.completion_tokens or 0
-    cached, reasoning = wire.prompt_tokens_details, wire.completion_tokens_details
+def _part_text(part: Any) -> str:
+    """Return the words of one part of a text that comes in parts."""
+    text = part.get("text") if isinstance(part, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+def _usage(wire: Any) -> Usage:
+    """Read what a provider says of its tokens; what makes no sense counts as unsaid."""
+    prompt = _count(wire, "prompt_tokens") or 0
+    completion = _count(wire, "completion_tokens") or 0
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
-        total_tokens=wire.total_tokens or prompt + completion,
-        cached_tokens=cached.cached_tokens if cached else None,
-        reasoning_tokens=reasoning.reasoning_tokens if reasoning else None,
+        total_tokens=_count(wire, "total_tokens") or prompt + completion,
+        cached_tokens=_count(_member(wire, "prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=_count(
+            _member(wire, "completion_tokens_details"), "reasoning_tokens"
+        ),
     )
+
+
+def _member(wire: Any, name: str) -> Any:
+    return wire.get(name) if isinstance(wire, dict) else None
+
+
+def _count(wire: Any, name: str) -> int | None:
+    value = _member(wire, name)
+    if isinstance(value, (int, float)) and 0 <= value <= MAX_TOKENS:
+        return int(value)
+    return None

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from twisted.internet.defer import Deferred
 
-from moltbot_gw.agents.service import DRAIN_RETRY_AFTER
+from moltbot_gw.agents.service import CUT_SECONDS, DRAIN_RETRY_AFTER
 from moltbot_gw.errors import Draining
+from moltbot_gw.interfaces import TurnEnd
 from moltbot_gw.messages import AssistantMessage
 from tests.support.memory_store import MemorySessionStore
 
@@ -97,3 +98,22 @@ def test_every_running_run_is_waited_for() -> None:
         call.finish()
     assert drained.called
     house.check_idle()
+
+
+class HangingStore(MemorySessionStore):
+    """A disk that does not answer any more."""
+
+    def end_turn(self, turn: TurnEnd) -> Deferred[None]:
+        return Deferred()
+
+
+def test_a_run_that_does_not_end_holds_the_gateway_for_a_while_only() -> None:
+    house = House(HangingStore())
+    house.start()
+    drained = drain(house, 30.0)
+    house.clock.advance(30)
+    house.clock.advance(CUT_SECONDS - 1)
+    assert not drained.called
+    house.clock.advance(1)
+    assert drained.called
+    assert house.service.running == 1

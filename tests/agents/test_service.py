@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from moltbot_gw.agents.run import Run
@@ -20,8 +21,15 @@ from moltbot_gw.errors import (
     RunTimedOut,
     StoreFailed,
 )
-from moltbot_gw.events import ReasoningDelta, RunEnded, RunStarted, TextDelta
-from moltbot_gw.interfaces import IModelProvider, TurnEnd, TurnStart
+from moltbot_gw.events import (
+    Completion,
+    ReasoningDelta,
+    RunEnded,
+    RunStarted,
+    TextDelta,
+    Usage,
+)
+from moltbot_gw.interfaces import IModelProvider, IRunSink, TurnEnd, TurnStart
 from moltbot_gw.messages import (
     AssistantMessage,
     ImagePart,
@@ -34,6 +42,7 @@ from tests.support.scripted_provider import USAGE, ScriptedProvider
 
 from .support import (
     KEY,
+    MAX_RUN_BYTES,
     START_MS,
     TIMEOUT,
     House,
@@ -554,4 +563,23 @@ def test_provider_that_raises_at_once_is_a_defect() -> None:
         run = house.start(agent_id="other")
     assert isinstance(ended(run).error, InternalError)
     assert [failure.type for failure in failures] == [ZeroDivisionError]
+    house.check_idle()
+
+
+@implementer(IModelProvider)
+class Glutton:
+    """Says everything inside the call itself, and is content."""
+
+    def stream(self, request: ModelRequest, sink: IRunSink) -> Deferred[Completion]:
+        sink.extend([TextDelta("x" * MAX_RUN_BYTES), TextDelta("y")])
+        return succeed(Completion(finish_reason="stop", usage=Usage()))
+
+    def close(self) -> Deferred[None]:
+        return succeed(None)
+
+
+def test_an_answer_that_is_too_long_all_at_once_is_a_failure() -> None:
+    house = House(MemorySessionStore(), others={"other": Glutton()})
+    outcome = ended(house.start(agent_id="other"))
+    assert (outcome.state, type(outcome.error)) == ("failed", ProviderFailed)
     house.check_idle()

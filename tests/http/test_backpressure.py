@@ -140,6 +140,22 @@ def test_a_reader_that_moves_on_is_not_cut(gateway: Gateway) -> None:
     assert connection.answer().records[-1] == "[DONE]"
 
 
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_slow_reader_of_a_long_answer_is_not_a_stalled_one(
+    gateway: Gateway, closing: bool
+) -> None:
+    connection, call = gateway.chat(headers={"Connection": "close"} if closing else {})
+    connection.socket.dataBuffer = b"x" * 5000
+    connection.socket.fill()
+    call.finish()
+    for left in range(4000, 0, -1000):
+        gateway.advance(29)
+        connection.socket.dataBuffer = b"x" * left
+    assert not connection.aborted
+    gateway.advance(60)
+    assert connection.aborted
+
+
 def test_a_reader_that_goes_while_paused_cancels_its_run(gateway: Gateway) -> None:
     connection, call = gateway.chat(stream=True)
     connection.socket.fill()

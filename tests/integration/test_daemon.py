@@ -280,10 +280,13 @@ def test_stream_that_outlasts_the_drain_ends_with_an_error(
     assert daemon.wait() == 0
 
 
-def test_interrupt_stops_it_too(start_daemon: StartDaemon) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_other_signals_stop_it_too(
+    start_daemon: StartDaemon, number: signal.Signals
+) -> None:
     daemon = start_daemon("--dev", "--port=0")
     daemon.listening()
-    daemon.signal(signal.SIGINT)
+    daemon.signal(number)
     assert daemon.wait() == 0
     assert "the gateway has stopped" in daemon.output
 

@@ -201,7 +201,7 @@ def test_where_an_answer_is_cut_does_not_matter(name: str, cuts: set[int]) -> No
 def test_some_answers_end_their_connection(caller: Caller, data: bytes) -> None:
     body = caller.answered(data)
     assert (body.data, body.ended_with(ResponseDone)) == (b"hello", True)
-    assert caller.provider.sockets[0].disconnecting
+    assert caller.provider.sockets[0].aborted
 
 
 BAD_HEADS = [
@@ -213,6 +213,12 @@ BAD_HEADS = [
     b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n folded: b\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nbad name: b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX\x00: b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\xe9: b\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nA: b\x00c\r\n\r\n",
+    CHUNKED[:-2] + b"Content-Length: 5\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
@@ -377,6 +383,29 @@ def test_there_are_only_so_many_idle_connections(caller: Caller) -> None:
         answer.addCallback(lambda answer: answer.deliverBody(Body()))
         caller.receive(HELLO, index)
     assert sum(socket.aborted for socket in caller.provider.sockets) == 1
+
+
+def test_an_agent_that_is_closed_keeps_nothing(caller: Caller) -> None:
+    waiting = caller.ask()
+    waiting.addCallback(lambda answer: answer.deliverBody(Body()))
+    caller.agent.close()
+    caller.receive(HELLO)
+    assert caller.provider.sockets[0].aborted
+
+
+def test_a_body_comes_only_after_who_awaits_the_answer_has_returned(
+    caller: Caller,
+) -> None:
+    body = Body()
+    seen: list[bytes] = []
+
+    def deliver(answer: IResponse) -> None:
+        answer.deliverBody(body)
+        seen.append(body.data)
+
+    caller.ask().addCallback(deliver)
+    caller.receive(HELLO)
+    assert (seen, body.data) == ([b""], b"hello")
 
 
 def test_closing_idle_connections_waits_for_them(caller: Caller) -> None:

@@ -308,3 +308,16 @@ async def test_blanks_and_slash_around_an_address_do_no_harm(
     await next_turn()
     await adapter.close()
     assert provider.requests[0].line == "POST /v1/chat/completions HTTP/1.1"
+
+
+def test_secrets_of_headers_are_known_for_what_they_are(tmp_path: Path) -> None:
+    headers = {"Authorization": "Basic aGlkZGVuOnNlY3JldA=="}
+    models = [{"id": "m", "name": "m", "headers": {"X-Key": "model-secret"}}]
+    entry = _entry(tmp_path, apiKey="sk-key", headers=headers, models=models)
+    made = build_provider("local", entry, {}, MemoryReactorClock())
+    assert {
+        "sk-key",
+        "Basic aGlkZGVuOnNlY3JldA==",
+        "aGlkZGVuOnNlY3JldA==",
+        "model-secret",
+    } == set(made._settings.secrets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from twisted.web.client import ResponseDone, ResponseFailed
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -21,6 +21,7 @@ from moltbot_gw.events import Completion, ModelEvent, TextDelta
 from moltbot_gw.interfaces import IRunSink
 from moltbot_gw.providers.streaming import (
     LINGER_SECONDS,
+    BodyTooLarge,
     BoundedBody,
     ProviderSilent,
     StreamCut,
@@ -89,7 +90,7 @@ class Body:
         assert self._protocol is not None
         self._protocol.dataReceived(data)
 
-    def close(self, reason: type[Exception] = ResponseDone) -> None:
+    def close(self, reason: Callable[[], Exception] = ResponseDone) -> None:
         assert self._protocol is not None
         self._protocol.connectionLost(Failure(reason()))
 
@@ -343,7 +344,7 @@ def _bounded(max_bytes: int = 10) -> tuple[Body, Clock, list[bytes], Deferred[by
     body, clock = Body(), Clock()
     results: list[bytes] = []
     response: Any = body
-    waiting = BoundedBody(max_bytes, clock, 5.0).read(response)
+    waiting = BoundedBody(max_bytes, clock, 5.0, whole=False).read(response)
     waiting.addCallback(results.append)
     return body, clock, results, waiting
 
@@ -371,6 +372,41 @@ def test_bounded_body_gives_up_in_time_and_closes() -> None:
     body.send(b"0")
     clock.advance(5)
     assert results == [b"0"]
+    assert body.state == "stopped"
+
+
+def _whole(max_bytes: int = 10) -> tuple[Body, Clock, list[Any]]:
+    body, clock = Body(), Clock()
+    results: list[Any] = []
+    response: Any = body
+    waiting = BoundedBody(max_bytes, clock, 5.0, whole=True).read(response)
+    waiting.addCallbacks(results.append, lambda f: results.append(f.type))
+    return body, clock, results
+
+
+def test_whole_body_that_is_too_large_is_a_failure() -> None:
+    body, _, results = _whole()
+    body.send(b"0123456789a")
+    assert results == [BodyTooLarge]
+    assert body.state == "stopped"
+
+
+def test_whole_body_that_is_cut_is_a_failure() -> None:
+    body, clock, results = _whole()
+    body.send(b"0")
+    body.close(lambda: ResponseFailed([]))
+    assert results == [StreamCut]
+    assert clock.getDelayedCalls() == []
+
+
+def test_whole_body_may_take_long_but_not_pause_for_long() -> None:
+    body, clock, results = _whole()
+    for _ in range(5):
+        body.send(b"0")
+        clock.advance(4)
+    assert results == []
+    clock.advance(1)
+    assert results == [ProviderSilent]
     assert body.state == "stopped"
 
 

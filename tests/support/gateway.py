@@ -73,6 +73,7 @@ class Socket(StringTransport):
         self.received = bytearray()
         self.writes: list[bytes] = []
         self.full = False
+        self.dataBuffer = b""  # what a real transport has not sent
         self.reading = True
         self.half_closed = False
         self.closed: Exception | None = None

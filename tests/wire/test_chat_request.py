@@ -18,7 +18,12 @@ from moltbot_gw.messages import (
     ToolMessage,
     UserMessage,
 )
-from moltbot_gw.wire.chat_request import ChatRequest, parse_chat_request
+from moltbot_gw.wire.chat_request import (
+    MAX_MESSAGES,
+    MAX_PARTS,
+    ChatRequest,
+    parse_chat_request,
+)
 
 USER = {"role": "user", "content": "hi"}
 PIXEL = "data:image/png;base64,AAAA"
@@ -402,3 +407,33 @@ def test_fields_of_openai_that_mean_nothing_here_are_ignored() -> None:
     others = {"metadata": {}, "store": True, "logit_bias": {"1": 5}}
     later = {"prompt_cache_key": "k", "service_tier": "auto", "modalities": ["text"]}
     assert parse(**others, **later) == parse()
+
+
+MANY_MESSAGES = [{"role": "user", "content": ""}] * (MAX_MESSAGES + 1)
+MANY_PARTS = [{"type": "text", "text": ""}] * (MAX_PARTS + 1)
+
+
+@pytest.mark.parametrize("escape", [False, True])
+def test_there_are_only_so_many_messages(escape: bool) -> None:
+    body = json.dumps({"messages": MANY_MESSAGES}).encode()
+    if escape:
+        body = body.replace(b'"role"', b'"r\\u006fle"')
+    with pytest.raises(InvalidRequest) as caught:
+        parse_chat_request(body)
+    assert caught.value.param == "messages"
+
+
+@pytest.mark.parametrize(
+    ("count", "param"), [(1, "messages[0].content"), (100, "messages")]
+)
+def test_there_are_only_so_many_parts(count: int, param: str) -> None:
+    messages = [{"role": "user", "content": MANY_PARTS}] * count
+    with pytest.raises(InvalidRequest) as caught:
+        parse_chat_request(json.dumps({"messages": messages}).encode())
+    assert caught.value.param == param
+
+
+def test_the_words_role_and_type_in_a_text_are_not_counted() -> None:
+    text = '{"role": "x", "type": "y"}' * 60_000
+    messages = [{"role": "user", "content": text}]
+    assert parse_chat_request(json.dumps({"messages": messages}).encode())

@@ -187,7 +187,6 @@ def test_error_in_the_stream_is_raised(
         b'{"choices":[{"delta":{"content":5}}]}',
         b'{"choices":[{"delta":{"content":"\\ud800"}}]}',
         b'{"choices":[{"delta":{"content":"\xff"}}]}',
-        b'{"usage":{"prompt_tokens":"many"}}',
         b"[" * 100_000,
         b'{"x":' + b"[" * 100_000,
         b'{"error":[]}',
@@ -303,3 +302,45 @@ def test_error_body_is_read_in_every_known_form(
 ) -> None:
     error = decode_error(body)
     assert (error.message, error.code) == (message, code)
+
+
+def fed(*chunks: str) -> tuple[ChatStreamDecoder, str]:
+    decoder = ChatStreamDecoder()
+    events = decoder.feed("".join(f"data: {c}\n\n" for c in chunks).encode())
+    return decoder, "".join(event.text for event in events)
+
+
+@pytest.mark.parametrize(
+    ("said", "prompt"),
+    [("5.0", 5), (str(2**63), 0), ("-1", 0), ('"many"', 0), ("null", 0), ("[]", 0)],
+)
+def test_counts_that_make_no_sense_are_unsaid(said: str, prompt: int) -> None:
+    usage = f'{{"prompt_tokens":{said},"completion_tokens":1}}'
+    decoder, _ = fed(f'{{"choices":[],"usage":{usage}}}')
+    assert decoder.usage is not None
+    assert decoder.usage.prompt_tokens == prompt
+    assert decoder.usage.total_tokens == prompt + 1
+
+
+def test_usage_that_is_no_object_is_unsaid() -> None:
+    decoder, _ = fed('{"choices":[],"usage":7}')
+    assert decoder.usage == Usage()
+
+
+def test_text_may_come_in_parts() -> None:
+    parts = '[{"type":"text","text":"a"},{"type":"x"},{"text":5},"b",{"text":"c"}]'
+    _, text = fed(f'{{"choices":[{{"delta":{{"content":{parts}}}}}]}}')
+    assert text == "ac"
+
+
+def test_a_second_choice_is_not_mixed_into_the_first() -> None:
+    one = '{"choices":[{"index":0,"delta":{"content":"a"}}]}'
+    two = '{"choices":[{"index":1,"delta":{"content":"b"},"finish_reason":"length"}]}'
+    decoder, text = fed(one, two)
+    assert (text, decoder.finish_reason) == ("a", None)
+
+
+def test_an_error_message_may_be_an_object() -> None:
+    with pytest.raises(ProviderError) as caught:
+        fed('{"error":{"message":{"why":"full"}}}')
+    assert caught.value.message == '{"why":"full"}'
