@@ -78,8 +78,6 @@ class InvalidJSON(InvalidRequest):
 class BadHTTP(InvalidRequest):
     """The request breaks HTTP/1.1 in a way that could be used against a neighbour."""
 
-    code = "bad_request"
-
 
 class Unauthorized(GatewayError):
     """The secret is missing or wrong; which of the two is nobody's business."""

@@ -267,7 +267,9 @@ def _build_providers(settings: Settings, reactor: Any) -> dict[str, IModelProvid
                 name, entry, settings.environ, reactor
             )
         except BadProvider as error:
-            raise StartRefused(f"Invalid config: {error}") from None
+            raise StartRefused(
+                f"Invalid config at {settings.config_path}:\n  {error}"
+            ) from None
     return providers
 
 

@@ -62,6 +62,7 @@ class Settings:
     """
 
     config: Config
+    config_path: Path
     environ: Mapping[str, str] = attrs.field(repr=False)
     notices: Sequence[str]
     home: Path
@@ -98,6 +99,7 @@ def load_settings(
     _check_strength(secret, secret_name)
     return Settings(
         config=config,
+        config_path=loaded.path,
         environ=loaded.environ,
         notices=loaded.notices,
         home=home,

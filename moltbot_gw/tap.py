@@ -7,7 +7,7 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet.error import ReactorNotRunning
@@ -23,7 +23,7 @@ _AUTH_MODES = ("token", "password")
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise ValueError("use a number from 0 to 65535 (0: any free port)")
+        raise ValueError("--port: use a number from 0 to 65535 (0: any free one)")
     return int(text)
 
 
@@ -57,6 +57,15 @@ class Options(usage.Options):
         super().__init__()
         self["endpoints"] = []
 
+    def parseOptions(self, options: Any = None) -> None:
+        """Read the command line; end with one line and status 78 if it is wrong."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            # Twisted's own words before ours say nothing.
+            why = str(error).removeprefix("Parameter type enforcement failed: ")
+            _refuse(f"{why} (see twistd moltbot-gateway --help)")
+
     def opt_endpoint(self, description: str) -> None:
         """Listen at this Twisted endpoint instead, as unix:gw.sock (repeatable)."""
         self["endpoints"].append(description)
@@ -86,12 +95,16 @@ def makeService(options: Options) -> IService:
     try:
         service = build_gateway(_settings_of(options), reactor)
     except StartRefused as refusal:
-        sys.stderr.write(f"moltbot-gateway: {refusal}\n")
-        raise SystemExit(EXIT_CONFIG) from None
+        _refuse(str(refusal))
     _catch_signals(reactor)
     # The reactor sets its own handlers when it starts.
     reactor.callWhenRunning(_catch_signals, reactor)
     return service
+
+
+def _refuse(why: str) -> NoReturn:
+    sys.stderr.write(f"moltbot-gateway: {why}\n")
+    raise SystemExit(EXIT_CONFIG) from None
 
 
 def _catch_signals(reactor: Any) -> None:

@@ -30,7 +30,7 @@ from moltbot_gw.errors import (
     TargetTooLong,
 )
 from moltbot_gw.http.answers import raw_error
-from moltbot_gw.http.gate import Gate, request_id_of, too_large
+from moltbot_gw.http.gate import Gate, not_ascii, request_id_of, too_large
 from moltbot_gw.http.stall import StallWatch, limit_send_buffer
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class GatewayChannel(HTTPChannel):
         self._timer: IDelayedCall | None = None
         self._in_head = False
         self._refused = False
+        self._closing = False
         self._lingered = 0
         self._pipelined = 0
         self._wire_bytes = 0
@@ -203,7 +204,7 @@ class GatewayChannel(HTTPChannel):
         # A password may hold any UTF-8; elsewhere these bytes only confuse the next
         # parser (Autobahn splits lines at 0x85).
         if not value.isascii() and name.strip().lower() != b"authorization":
-            self.refuse(BadHTTP("A header value holds bytes that are not ASCII."))
+            self.refuse(not_ascii(name))
             return False
         return bool(super().headerReceived(line))
 
@@ -376,8 +377,14 @@ class GatewayChannel(HTTPChannel):
         left = self._deadline - self._clock.seconds()
         if left > 0:
             self._timer = self._clock.callLater(left, self._ring)
-        elif self._refused or (not self.requests and not self._in_head):
+        elif self._refused or self._closing:
             self.abort()
+        elif not self.requests and not self._in_head:
+            # The kernel may still have the end of an answer for a slow reader, which
+            # an abort would throw away.
+            self._closing = True
+            self._set_deadline(LINGER_SECONDS)
+            self.loseConnection()
         elif self._in_head:
             self.refuse(RequestTimeout("The request's head did not come in time."))
         else:

@@ -11,9 +11,9 @@ from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.errors import RunAborted
+from moltbot_gw.errors import InvalidRequest, RunAborted
 from moltbot_gw.http.answers import prepare_json
-from moltbot_gw.http.naming import find_target, header_safe
+from moltbot_gw.http.naming import find_target
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.sse import SSEStream
 from moltbot_gw.wire.chat_request import ChatRequest, parse_chat_request
@@ -67,6 +67,12 @@ class CompletionsHandler:
             self._agents.roster,
             global_scope=self._global_scope,
         )
+        agent = self._agents.roster.agents[target.agent_id]
+        if chat.image_path is not None and not agent.model.accepts_images:
+            raise InvalidRequest(
+                f"{chat.image_path}: the model of agent {agent.id} takes no images.",
+                param=chat.image_path,
+            )
         run = self._agents.start_run(
             RunRequest(
                 run_id=f"chatcmpl_{new_uuid()}",
@@ -83,7 +89,7 @@ class CompletionsHandler:
         request.run_id = run.run_id
         headers = request.responseHeaders
         headers.setRawHeaders(b"X-Moltbot-Agent-Id", [target.agent_id.encode("ascii")])
-        session = header_safe(target.session_key)
+        session = target.session_key.encode("ascii")
         headers.setRawHeaders(b"X-Moltbot-Session-Key", [session])
         return run
 

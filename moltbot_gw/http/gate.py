@@ -36,6 +36,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 # Random enough to tell processes apart, counted inside one: no system call a request.
 _PROCESS = secrets.token_hex(8).encode("ascii")
 _COUNTER = itertools.count(1)
+_HEADER_NAME = re.compile(r"[a-z0-9-]{1,64}")
 _HEADER_LIST = re.compile(rb"[A-Za-z0-9_, -]{1,2048}")
 
 
@@ -125,6 +126,14 @@ class Gate:
 def too_large(limit: int) -> PayloadTooLarge:
     """Return the error for a body of more than *limit* bytes."""
     return PayloadTooLarge(f"The body is larger than {limit} bytes.")
+
+
+def not_ascii(name: bytes) -> BadHTTP:
+    """Return the error for a value with 8-bit bytes; *name* is not checked yet."""
+    shown = name.decode("latin-1").strip().lower()
+    param = shown if _HEADER_NAME.fullmatch(shown) else None
+    fix = "escape what is not ASCII in header values"
+    return BadHTTP(f"{param or 'headers'}: {fix}.", param=param)
 
 
 def request_id_of(headers: Headers) -> bytes:

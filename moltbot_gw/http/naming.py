@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 import msgspec
 from twisted.web.http_headers import Headers
 
@@ -80,13 +78,6 @@ def find_target(
     )
 
 
-def header_safe(key: str) -> bytes:
-    """Return *key* for an answer's header; what is not printable ASCII is escaped."""
-    if key.isascii() and key.isprintable():
-        return key.encode("ascii")
-    return quote(key, safe="!#$&'()*+,/:;=?@[]~ ").encode("ascii")
-
-
 def _unnamed(agent_id: str, chat: ChatRequest, global_scope: bool) -> Target:
     session_id = new_uuid()
     if chat.user is None:
@@ -123,9 +114,16 @@ def _header(headers: Headers, suffix: str) -> _Said | None:
             value = raw.decode("ascii").strip()
             if not value:
                 continue
-            if said is not None and said.value != value:
+            if said is not None and not _agree(suffix, said.value, value):
                 raise InvalidRequest(
                     f"{said.name} and {name} disagree; send one of them.", param=name
                 )
             said = said or _Said(value, name)
     return said
+
+
+def _agree(suffix: str, one: str, other: str) -> bool:
+    """Whether two headers say the same; of agents, whatever their case."""
+    if suffix != "session-key":
+        return normalize_agent_id(one) == normalize_agent_id(other)
+    return one == other

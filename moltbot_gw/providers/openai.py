@@ -114,10 +114,11 @@ class OpenAIProvider:
         is_json = content_type.split(b";")[0].strip().lower() == b"application/json"
         try:
             if is_json:
-                return await self._read_whole(response, sink)
-            return await StreamingBody(
-                sink, self._clock, self._settings.idle_timeout
-            ).read(response)
+                completion = await self._read_whole(response, sink)
+            else:
+                completion = await StreamingBody(
+                    sink, self._clock, self._settings.idle_timeout
+                ).read(response)
         except ProviderSilent:
             raise self._timed_out("stopped sending") from None
         except StreamCut:
@@ -126,6 +127,10 @@ class OpenAIProvider:
             raise self._failed("sent something that is too large") from None
         except ProviderError as error:
             raise self._reported(error) from None
+        if completion.finish_reason == "tool_calls":
+            # Nobody could answer the call, and clients wait for it for ever.
+            raise self._failed("asked for a tool that it was not offered")
+        return completion
 
     async def _send(self, request: ModelRequest) -> IResponse:
         settings = self._settings

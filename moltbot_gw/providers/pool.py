@@ -30,6 +30,10 @@ IDLE_SECONDS = 4.0
 MAX_IDLE_CONNECTIONS = 64
 
 
+class _QuietFactory(Factory):
+    noisy = False
+
+
 @implementer(IAgent)
 class PooledAgent:
     """Sends requests to one address, over as many connections as are needed at once.
@@ -68,7 +72,7 @@ class PooledAgent:
             connection.abort()
         self.connects += 1
         connecting: Deferred[Any] = self._endpoint.connect(
-            Factory.forProtocol(lambda: ProviderConnection(self))
+            _QuietFactory.forProtocol(lambda: ProviderConnection(self))
         )
         return connecting.addCallback(
             lambda connection: connection.send(head, bodyProducer)

@@ -147,7 +147,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     *system* joins all system and developer texts with a blank line; *messages* holds
     the others in their order, at least one.  *model* is None when unsaid, *user* is
-    stripped and None when blank.
+    stripped and None when blank.  *image_path* is the path of the first picture.
     """
 
     model: str | None
@@ -157,6 +157,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     include_usage: bool
     user: str | None
+    image_path: str | None = None
 
 
 def parse_chat_request(body: bytes) -> ChatRequest:
@@ -197,7 +198,17 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         stream=bool(wire.stream),
         include_usage=bool(streaming and streaming.include_usage),
         user=(wire.user or "").strip() or None,
+        image_path=_find_image(wire.messages),
     )
+
+
+def _find_image(messages: list[_WireMessage]) -> str | None:
+    for index, message in enumerate(messages):
+        if isinstance(message.content, list):
+            for place, part in enumerate(message.content):
+                if isinstance(part, _Image):
+                    return f"messages[{index}].content[{place}]"
+    return None
 
 
 def _options(wire: _Body) -> SamplingOptions:

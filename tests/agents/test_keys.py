@@ -43,6 +43,8 @@ def test_key_that_a_client_may_name(key: str) -> None:
         "agent:main:Cron:x",
         "agent:main:ACP:x",
         "agent:main::subagent:x",
+        "Agent:Main:Subagent:x",
+        "agent:no such agent:cron:x",
         "agent:main: cron:x",
         ":acp:x",
     ],
@@ -69,7 +71,7 @@ def test_unprintable_key_is_refused(key: str) -> None:
     [
         ("agent:main:a:b", ("main", "a:b")),
         ("agent:main:", (None, "agent:main:")),
-        ("agent:Main:a", (None, "agent:Main:a")),
+        ("agent:Main:a", ("main", "a")),
         ("agent::a", (None, "agent::a")),
         ("main", (None, "main")),
     ],

@@ -41,8 +41,8 @@ def test_a_run_is_named_and_timed(gateway: Gateway, log: LogTape, stream: bool) 
             http_request("POST", "/chat/completions", b"{}", **ID),
             "POST chat.completions 400 0 ms request=r-1 run=-",
         ),
-        (http_request(X_A="\x00", **ID), "GET - 400 bad_request request="),
-        (b"\x00\x1b[31m\r\n", "- - 400 bad_request request="),
+        (http_request(X_A="\x00", **ID), "GET - 400 invalid_value request="),
+        (b"\x00\x1b[31m\r\n", "- - 400 invalid_value request="),
     ],
 )
 def test_a_refusal_has_one_line(

@@ -194,7 +194,8 @@ def test_a_finished_answer_gives_the_client_its_idle_time(gateway: Gateway) -> N
     assert connection.answer().status == 200
     assert not connection.closed
     gateway.advance(1)
-    assert connection.aborted
+    assert connection.closed
+    assert not connection.aborted
 
 
 def test_coming_back_does_not_lengthen_the_time_for_a_head(gateway: Gateway) -> None:

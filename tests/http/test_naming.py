@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway import Gateway
-from tests.support.http_client import http_request
+from tests.support.http_client import chat_request, http_request
 
 MakeGateway = Callable[..., Gateway]
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -172,7 +172,7 @@ def test_a_user_has_one_lasting_session(gateway: Gateway, user: str) -> None:
 
 def test_a_users_name_is_safe_in_a_header(gateway: Gateway) -> None:
     answer = gateway.complete(user="Zoë\r\nX: y")
-    assert answer.header(KEY) == "agent:main:openai-user:zo%C3%AB%0D%0Ax: y"
+    assert answer.header(KEY) == "agent:main:openai-user:zo%c3%ab%0d%0ax: y"
     assert answer.header("x") is None
 
 
@@ -225,3 +225,36 @@ def completion(headers: dict[str, str], model: str = "moltbot") -> bytes:
 
 def nothing_was_created(gateway: Gateway) -> bool:
     return not gateway.sessions() and gateway.agents.idle and not gateway.model.calls
+
+
+def test_products_that_name_one_agent_in_two_spellings_agree(
+    gateway: Gateway,
+) -> None:
+    headers = {AGENT: "beta", "x-clawdbot-agent-id": "Beta"}
+    assert gateway.complete(headers).header(AGENT) == "beta"
+
+
+def test_the_key_of_any_user_leads_back_to_the_session(gateway: Gateway) -> None:
+    key = gateway.complete(user="Zoë 😀").header(KEY)
+    gateway.complete({KEY: key}, content="again")
+    said = gateway.model.calls[-1].request.messages
+    assert len(said) == 3
+
+
+def test_a_key_is_spelt_as_the_client_spells_it(gateway: Gateway) -> None:
+    answer = gateway.complete({KEY: "Agent:BETA:Work"})
+    assert (answer.header(KEY), answer.header(AGENT)) == ("Agent:BETA:Work", "beta")
+    assert list(gateway.sessions()) == ["agent:beta:Work"]
+
+
+def test_a_header_that_is_not_ascii_is_named(gateway: Gateway) -> None:
+    answer = gateway.send(http_request(X_Moltbot_Session_Key="k\x85y")).answer()
+    assert answer.error["param"] == "x-moltbot-session-key"
+
+
+def test_a_picture_for_a_blind_model_is_named(gateway: Gateway) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    parts = [{"type": "text", "text": "look"}, picture]
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": parts}]
+    answer = gateway.send(chat_request(messages=messages)).answer()
+    assert (answer.status, answer.error["param"]) == (400, "messages[1].content[1]")

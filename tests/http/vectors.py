@@ -42,7 +42,7 @@ def closed(name: str, raw: bytes, status: int, code: str | None) -> Vector:
 
 def bad(name: str, raw: bytes) -> Vector:
     """Return a vector that breaks HTTP."""
-    return closed(name, raw, 400, "bad_request")
+    return closed(name, raw, 400, "invalid_value")
 
 
 def get(header: bytes) -> bytes:

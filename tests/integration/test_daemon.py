@@ -171,9 +171,10 @@ def test_provider_that_cannot_work(start_daemon: StartDaemon, tmp_path: Path) ->
     config = configuration(None)
     provider = {"baseUrl": "localhost:8000", "apiKey": "sk-hidden", "models": []}
     config["models"] = {"providers": {"local": provider}}
-    line = _line(start_daemon(_write(tmp_path, config), "--port=0"))
-    assert "models.providers.local.baseUrl" in line
-    assert "sk-hidden" not in line
+    daemon = start_daemon(_write(tmp_path, config), "--port=0")
+    assert daemon.wait() == 78
+    assert "models.providers.local.baseUrl" in daemon.output
+    assert "sk-hidden" not in daemon.output
 
 
 def test_no_secret(start_daemon: StartDaemon) -> None:
@@ -242,10 +243,8 @@ def test_second_gateway_on_one_state_folder(
 
 @pytest.mark.parametrize("option", ["--port=x", "--bind=moon", "--frobnicate"])
 def test_misuse_of_the_command_line(start_daemon: StartDaemon, option: str) -> None:
-    daemon = start_daemon(option)
-    assert daemon.wait() == 1
-    assert option.split("=")[0].lstrip("-") in daemon.output
-    assert "Traceback" not in daemon.output
+    line = _line(start_daemon(option))
+    assert option.split("=")[0].lstrip("-") in line
 
 
 # -- the way out

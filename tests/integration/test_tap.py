@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from twisted.application.service import IService
-from twisted.python.usage import UsageError
 
 from moltbot_gw.config import Secret
 from moltbot_gw.service import build_gateway
@@ -40,8 +39,9 @@ def _options(*words: str) -> Options:
     ],
 )
 def test_words_that_are_refused(words: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(SystemExit) as caught:
         _options(*words)
+    assert caught.value.code == 78
 
 
 def test_words_that_are_taken() -> None:

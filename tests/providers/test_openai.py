@@ -163,8 +163,6 @@ async def test_whole_stream(provider: FakeProvider, caller: Caller) -> None:
         ("length", "length"),
         ("max_tokens", "length"),
         ("content_filter", "content_filter"),
-        ("tool_calls", "tool_calls"),
-        ("function_call", "tool_calls"),
         ("eos", "stop"),
     ],
 )
@@ -174,6 +172,16 @@ async def test_finish_reasons(
 ) -> None:
     provider.scripts.append(said("x", reason=told))
     assert (await caller.stream()).finish_reason == meant
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "function_call"])
+@socket_test
+async def test_call_of_a_tool_that_was_not_offered_is_a_failure(
+    provider: FakeProvider, caller: Caller, reason: str
+) -> None:
+    provider.scripts.append(said("x", reason=reason))
+    with pytest.raises(ProviderFailed, match="not offered"):
+        await caller.stream()
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
