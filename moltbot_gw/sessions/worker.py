@@ -43,8 +43,8 @@ class Worker:
     """Runs jobs on one SQLite connection, many at a time if many wait.
 
     The file is opened for the first job, and again for a later one after it could not
-    be opened or was lost to a fault, at most once in *reopen_interval* seconds.  A job
-    waits *gather_seconds* for others to share its batch with.
+    be opened or was lost to a fault, at most once in *reopen_interval* seconds.  While
+    jobs come together, one waits *gather_seconds* for others to share its batch with.
     *opener*, *perform* and *on_lost* are called in the worker's thread.
     """
 
@@ -117,12 +117,15 @@ class Worker:
 
     def _work(self) -> None:
         """Be the thread."""
-        going = True
+        going, crowded = True, False
         while going:
             batch = [self._queue.get()]
-            time.sleep(self._gather_seconds)
+            if crowded:
+                # Who had company has it again soon; who is alone need not wait.
+                time.sleep(self._gather_seconds)
             while len(batch) < _MOST_JOBS and not self._queue.empty():
                 batch.append(self._queue.get())
+            crowded = len(batch) > 1
             jobs = [item for item in batch if isinstance(item, Job)]
             going = _Signal.STOP not in batch
             if _Signal.DROP in batch:
