@@ -27,6 +27,8 @@ def test_second_gateway_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 def test_released_folder_can_be_had_again(tmp_path: Path) -> None:
     StateLock(tmp_path).release()
     lock = StateLock(tmp_path)
+    with pytest.raises(StartRefused):
+        StateLock(tmp_path)
     lock.release()
     lock.release()
 
@@ -43,6 +45,9 @@ def test_releasing_twice_lets_go_of_nobody_elses_lock(tmp_path: Path) -> None:
 
 def test_two_folders_are_two_gateways(tmp_path: Path) -> None:
     locks = [StateLock(tmp_path / name) for name in "ab"]
+    for name in "ab":
+        with pytest.raises(StartRefused):
+            StateLock(tmp_path / name)
     for lock in locks:
         lock.release()
 

@@ -96,7 +96,7 @@ class Execution:
         self._run.end(outcome)
 
     async def _steps(self) -> RunOutcome:
-        if not self._ticket.is_ready():
+        if not self._ticket.take_free():
             await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
         call = await self._begin()
         outcome = await self._call_model(call)

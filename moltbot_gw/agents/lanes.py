@@ -124,7 +124,7 @@ class LaneTicket:
         self._session_lane = session_lane
         self._held: list[Lane] = []
 
-    def is_ready(self) -> bool:
+    def take_free(self) -> bool:
         """Take the slots that are free now; say whether these are both."""
         for lane in self._missing():
             if not lane.try_acquire():

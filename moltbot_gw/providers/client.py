@@ -163,8 +163,8 @@ class ProviderClient:
         try:
             response: IResponse = await waiting
             return response
-        except ResponseNeverReceived as error:
-            if not reused or was_cancelled(error):
+        except ResponseNeverReceived:
+            if not reused:
                 raise
         await self._agent.close_idle()
         again: IResponse = await self._post(headers, body)
@@ -204,10 +204,7 @@ def _endpoint(
 
 def was_cancelled(error: Exception) -> bool:
     """Whether *error* of ``post`` only says that its Deferred was cancelled."""
-    if isinstance(error, (CancelledError, ConnectingCancelledError)):
-        return True
-    reasons = getattr(error, "reasons", ())
-    return any(reason.check(CancelledError) for reason in reasons)
+    return isinstance(error, (CancelledError, ConnectingCancelledError))
 
 
 class _Discard(Protocol):

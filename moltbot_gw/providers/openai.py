@@ -16,7 +16,6 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.client import (
-    RequestTransmissionFailed,
     ResponseFailed,
     ResponseNeverReceived,
 )
@@ -152,7 +151,6 @@ class OpenAIProvider:
             ConnectingCancelledError,
             ConnectionLost,
             DNSLookupError,
-            RequestTransmissionFailed,
             ResponseFailed,
             ResponseNeverReceived,
         ) as error:
