@@ -13,10 +13,22 @@ PACKAGE = Path(moltbot_gw.__file__).parent
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"events", "errors", "messages", "wire", "refusal", "__init__"}),
-    frozenset({"interfaces", "auth", "config"}),
-    frozenset({"agents", "sessions", "providers"}),
-    frozenset({"http", "ws"}),
-    frozenset({"tap", "service", "settings", "listening", "statelock", "tlsfiles"}),
+    frozenset(
+        {
+            "interfaces",
+            "auth",
+            "config",
+            "peers",
+            "stall",
+            "logfile",
+            "identityfile",
+            "privatefile",
+        }
+    ),
+    frozenset({"agents", "sessions", "providers", "devices"}),
+    frozenset({"http", "ws", "client"}),
+    frozenset({"tap", "service", "settings", "listening", "statelock", "tlsfiles"})
+    | {"building", "controlplane", "cli"},
 )
 # Modules of one floor may use each other on the lowest two and on the top one; rooms
 # on the floors between are siblings that never do.

@@ -1,0 +1,1 @@
+"""Devices: who they prove to be, which are paired, and their tokens."""
