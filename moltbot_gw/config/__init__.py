@@ -1,14 +1,17 @@
 """Strict loading of a Moltbot configuration into frozen values.
 
 `load_config` is the way in.  Everything that it returns is checked: nobody after it
-looks at a raw tree, a path with ``~``, or a ``${VAR}``.
+looks at a raw tree, a path with ``~``, or a ``${VAR}``.  `ConfigFile` shows and edits
+the file itself.
 """
 
 from __future__ import annotations
 
 from .duration import parse_duration
 from .environ import load_environ
+from .file import ConfigFile, find_config_file, read_snapshot
 from .issues import ConfigError, Issue
+from .keypath import MISSING, KeyPathError, get_at, parse_key_path
 from .load import LoadedConfig, load_config
 from .model import Config
 from .model_agents import (
@@ -23,6 +26,7 @@ from .model_agents import (
 )
 from .model_gateway import (
     ChatCompletions,
+    ControlUi,
     Cors,
     Endpoints,
     Gateway,
@@ -35,7 +39,12 @@ from .model_others import Env, Logging
 from .model_providers import Compat, Cost, ModelEntry, Models, ProviderEntry
 from .model_session import Reset, ResetByType, Session
 from .paths import config_path, expand_home, state_dir
+from .providerkeys import key_variables
+from .redaction import REDACTED
+from .refusal import EditRefused
+from .schema import json_schema, ui_hints
 from .secret import Secret, Unread, decode_hook
+from .snapshot import Snapshot, issues_to_wire
 
 __all__ = [
     "load_config",
@@ -49,6 +58,7 @@ __all__ = [
     "Http",
     "Endpoints",
     "ChatCompletions",
+    "ControlUi",
     "Cors",
     "Limits",
     "Agents",
@@ -77,4 +87,18 @@ __all__ = [
     "expand_home",
     "normalize_agent_id",
     "parse_duration",
+    "ConfigFile",
+    "find_config_file",
+    "read_snapshot",
+    "Snapshot",
+    "issues_to_wire",
+    "EditRefused",
+    "REDACTED",
+    "json_schema",
+    "ui_hints",
+    "parse_key_path",
+    "get_at",
+    "MISSING",
+    "KeyPathError",
+    "key_variables",
 ]

@@ -59,9 +59,13 @@ def read_document(path: Path) -> Document | None:
     text = find_text(path)
     if text is None:
         return None
+    return resolve_document(parse_text(text, path), text, path)
+
+
+def resolve_document(written: Any, text: str, path: Path) -> Document:
+    """Return *written*, parsed from *text*, with its includes; raises as above."""
     resolver = _Resolver(path, text)
-    tree = resolver.resolve(parse_text(text, path), (path,), ())
-    return Document(tree, resolver.texts)
+    return Document(resolver.resolve(written, (path,), ()), resolver.texts)
 
 
 def json_type(value: object) -> str:

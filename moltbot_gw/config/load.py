@@ -39,6 +39,15 @@ class LoadedConfig:
     notices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckedDocument:
+    """A valid document: its *tree* as the model took it, with all secrets in clear."""
+
+    tree: Any = field(repr=False)
+    config: Config
+    environ: Mapping[str, str] = field(repr=False)
+
+
 def load_config(
     environ: Mapping[str, str], home: Path, *, path: Path | None = None
 ) -> LoadedConfig:
@@ -48,25 +57,34 @@ def load_config(
     missing file means defaults.  Raises `ConfigError`, and nothing else, for whatever
     is wrong with the files.
     """
-    state = state_dir(environ, home)
-    variables = load_environ(environ, state)
     main = path or config_path(environ, home)
     document = read_document(main)
-    if document is None:
-        if path is not None:
-            raise ConfigError(main, (Issue("", "the file does not exist", main),))
-        return LoadedConfig(config=Config(), path=main, exists=False, environ=variables)
-    variables = add_env_block(variables, document.tree)
+    if document is not None:
+        checked = check_document(document, main, environ, home)
+        return LoadedConfig(
+            config=checked.config,
+            path=main,
+            exists=True,
+            environ=checked.environ,
+            notices=find_notices(checked.tree),
+        )
+    if path is not None:
+        raise ConfigError(main, (Issue("", "the file does not exist", main),))
+    variables = load_environ(environ, state_dir(environ, home))
+    return LoadedConfig(config=Config(), path=main, exists=False, environ=variables)
+
+
+def check_document(
+    document: Document, main: Path, environ: Mapping[str, str], home: Path
+) -> CheckedDocument:
+    """Check *document* as the content of *main*; raises `ConfigError` only."""
+    state = state_dir(environ, home)
+    variables = add_env_block(load_environ(environ, state), document.tree)
     tree, missing = substitute(document.tree, variables)
     _refuse(missing, main, document)
     tree = _expand_paths(tree, home)
-    return LoadedConfig(
-        config=_check(tree, main, document, state),
-        path=main,
-        exists=True,
-        environ=variables,
-        notices=find_notices(tree),
-    )
+    config = _check(tree, main, document, state)
+    return CheckedDocument(tree=tree, config=config, environ=variables)
 
 
 def _check(tree: Any, main: Path, document: Document, state: Path) -> Config:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from .fields import Count, Flag, Positive, Seconds, Section, Strings, Text, doc, ours
-from .issues import BadField, Place
+from .hostnames import parse_hosts, parse_origins
 from .secret import Secret
-
-_ORIGIN = re.compile(
-    r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?", re.ASCII
-)
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class GatewayAuth(Section, frozen=True, kw_only=True):
@@ -49,6 +43,13 @@ class ControlUi(Section, frozen=True, kw_only=True):
     base_path: str = ""
     allow_insecure_auth: bool = False
     dangerously_disable_device_auth: bool = False
+    allowed_origins: Annotated[
+        Strings, ours("pages that may open a WebSocket; scheme://host[:port] each")
+    ] = ()
+
+    def __post_init__(self) -> None:
+        origins = parse_origins(self.allowed_origins)
+        msgspec.structs.force_setattr(self, "allowed_origins", origins)
 
 
 class Tailscale(Section, frozen=True, kw_only=True):
@@ -154,10 +155,7 @@ class Cors(Section, frozen=True, kw_only=True):
     ] = ()
 
     def __post_init__(self) -> None:
-        origins = tuple(
-            _parse_origin(text, ("allowedOrigins", index))
-            for index, text in enumerate(self.allowed_origins)
-        )
+        origins = parse_origins(self.allowed_origins)
         msgspec.structs.force_setattr(self, "allowed_origins", origins)
 
 
@@ -189,6 +187,12 @@ class Limits(Section, frozen=True, kw_only=True):
     max_queued_runs: Annotated[Positive, ours("waiting runs, all sessions")] = 256
     max_queued_per_session: Annotated[Positive, ours("waiting runs, each session")] = 20
     max_run_bytes: Annotated[Positive, ours("the log of one run")] = 67_108_864
+    max_requests_in_flight: Annotated[
+        Positive, ours("unanswered requests, each WebSocket connection")
+    ] = 128
+    max_auth_failures_per_minute: Annotated[
+        Positive, ours("wrong secrets from one address before it has to wait")
+    ] = 10
 
 
 class Gateway(Section, frozen=True, kw_only=True):
@@ -207,6 +211,9 @@ class Gateway(Section, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         Strings, doc("IP addresses whose forwarded headers are believed")
     ] = ()
+    allowed_hosts: Annotated[
+        Strings, ours("further names that may stand in Host; *.name for all below it")
+    ] = ()
     tls: GatewayTls = GatewayTls()
     control_ui: ControlUi = ControlUi()
     tailscale: Tailscale = Tailscale()
@@ -219,17 +226,6 @@ class Gateway(Section, frozen=True, kw_only=True):
         float, Meta(ge=0), ours("how long a stopping gateway waits for its runs")
     ] = 30.0
 
-
-def _parse_origin(text: str, place: Place) -> str:
-    """Return *text* as a browser writes it: lower case, no default port."""
-    if text.strip() in ("*", "null"):
-        message = 'name each origin; "*" and "null" would let any page in'
-        raise BadField(place, message)
-    match = _ORIGIN.fullmatch(text.lower())
-    if match is None:
-        message = "expected scheme://host or scheme://host:port, without path or slash"
-        raise BadField(place, message)
-    scheme, host, port = match.groups()
-    if port is None or port == _DEFAULT_PORTS.get(scheme):
-        return f"{scheme}://{host}"
-    return f"{scheme}://{host}:{int(port)}"
+    def __post_init__(self) -> None:
+        hosts = parse_hosts(self.allowed_hosts)
+        msgspec.structs.force_setattr(self, "allowed_hosts", hosts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .issues import Place, dotted
+from .issues import Fault, Place, dotted
 from .tree import find_value, has_place
 
 _SERVED: dict[Place, tuple[str, ...]] = {
@@ -27,6 +27,7 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "timeoutSeconds",
         "maxConcurrent",
     ),
+    ("gateway", "controlUi"): ("allowedOrigins",),
 }
 """Sections of which only these keys are served."""
 
@@ -39,8 +40,8 @@ _SERVED_OF_AGENT = (
     "model",
     "identity",
 )
+_MAIN_KEY: Place = ("session", "mainKey")
 _UNSERVED: tuple[Place, ...] = (
-    ("gateway", "controlUi"),
     ("gateway", "nodes"),
     ("gateway", "remote"),
     ("gateway", "tailscale"),
@@ -51,15 +52,21 @@ _UNSERVED: tuple[Place, ...] = (
 
 
 def find_notices(tree: Any) -> tuple[str, ...]:
-    """Return a line for each part of the valid *tree* that has no effect."""
-    lines = [
-        f'config: "{dotted(place)}" is not served by this gateway and is ignored'
+    """Return a line for the log about each part of *tree* that has no effect."""
+    return tuple(
+        f'config: "{dotted(place)}" {message}' for place, message in find_unserved(tree)
+    )
+
+
+def find_unserved(tree: Any) -> list[Fault]:
+    """Return a note for each part of the valid *tree* that has no effect."""
+    faults = [
+        Fault(place, "is not served by this gateway and is ignored")
         for place in _unserved_places(tree)
     ]
-    main_key = find_value(tree, ("session", "mainKey"))
-    if main_key not in (None, "main"):
-        lines.append('config: "session.mainKey" is always "main"; the value is ignored')
-    return tuple(lines)
+    if find_value(tree, _MAIN_KEY) not in (None, "main"):
+        faults.append(Fault(_MAIN_KEY, 'is always "main"; the value is ignored'))
+    return faults
 
 
 def _unserved_places(tree: Any) -> Iterator[Place]:

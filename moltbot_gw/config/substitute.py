@@ -9,7 +9,7 @@ from typing import Any
 from .issues import Fault, Place, bracketed
 from .tree import map_strings
 
-_REFERENCE = re.compile(r"(\$?)\$\{([A-Z_][A-Z0-9_]*)\}", re.ASCII)
+REFERENCE = re.compile(r"(\$?)\$\{([A-Z_][A-Z0-9_]*)\}", re.ASCII)
 
 
 def substitute(tree: Any, environ: Mapping[str, str]) -> tuple[Any, list[Fault]]:
@@ -32,6 +32,11 @@ def substitute(tree: Any, environ: Mapping[str, str]) -> tuple[Any, list[Fault]]
                 faults.append(Fault(place, message))
             return environ.get(name, "")
 
-        return _REFERENCE.sub(value, text)
+        return REFERENCE.sub(value, text)
 
     return map_strings(tree, replace), faults
+
+
+def references(text: str) -> set[str]:
+    """Return the names of the variables that *text* refers to."""
+    return {name for escape, name in REFERENCE.findall(text) if not escape}

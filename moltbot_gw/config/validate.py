@@ -13,13 +13,12 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from functools import cache
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
 from .issues import BadField, Fault, Place, printable
+from .kinds import bare, fields_of, is_section, is_strict, members
 from .model import Config
 from .secret import Secret, Unread, decode_hook
 
@@ -53,29 +52,29 @@ class _Reader:
         self.faults: list[Fault] = []
 
     def read(self, kind: Any, value: Any, place: Place) -> Any:
-        members = _members(kind)
-        bare = [_bare(member) for member in members]
-        if Unread in bare:
+        choices = members(kind)
+        types = [bare(choice) for choice in choices]
+        if Unread in types:
             return Unread()
         if isinstance(value, float) and not math.isfinite(value):
             return self._fault(place, "expected a finite number")
-        if Any in bare:
+        if Any in types:
             return value
-        if Secret in bare and isinstance(value, str) and not value.strip():
+        if Secret in types and isinstance(value, str) and not value.strip():
             return _NOTHING
-        for candidate in bare:
-            if isinstance(value, dict) and _is_section(candidate):
+        for candidate in types:
+            if isinstance(value, dict) and is_section(candidate):
                 return self._section(candidate, value, place)
             if isinstance(value, dict) and get_origin(candidate) is dict:
                 return self._map(get_args(candidate)[1], value, place)
             if isinstance(value, list) and get_origin(candidate) is tuple:
                 return self._items(get_args(candidate)[0], value, place)
-        return self._single(members, value, place)
+        return self._single(choices, value, place)
 
     def _section(self, kind: Any, value: dict[str, Any], place: Place) -> Any:
         before = len(self.faults)
-        fields = _fields(kind)
-        if kind.__struct_config__.forbid_unknown_fields:
+        fields = fields_of(kind)
+        if is_strict(kind):
             self._refuse_unknown(value, list(fields), place)
         known = {}
         for name, field in fields.items():
@@ -108,47 +107,26 @@ class _Reader:
     def _items(self, kind: Any, value: list[Any], place: Place) -> Any:
         return tuple(self.read(kind, v, (*place, i)) for i, v in enumerate(value))
 
-    def _single(self, members: list[Any], value: Any, place: Place) -> Any:
+    def _single(self, choices: list[Any], value: Any, place: Place) -> Any:
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # JSON has one kind of number: 1e3 is a whole one
         try:
-            return msgspec.convert(value, Union[tuple(members)], dec_hook=decode_hook)
+            return msgspec.convert(value, Union[tuple(choices)], dec_hook=decode_hook)
         except msgspec.ValidationError as exc:
             problem = str(exc)
-        return self._fault(place, _describe(problem, members))
+        return self._fault(place, _describe(problem, choices))
 
     def _fault(self, place: Place, message: str) -> Any:
         self.faults.append(Fault(place, message))
         return _NOTHING
 
 
-def _members(kind: Any) -> list[Any]:
-    """Return the alternatives of *kind* without None, constraints kept."""
-    bare = _bare(kind)
-    if get_origin(bare) not in (Union, UnionType):
-        return [kind]
-    return [m for a in get_args(bare) if a is not NoneType for m in _members(a)]
-
-
-def _bare(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-
-
-@cache
-def _fields(kind: Any) -> dict[str, msgspec.structs.FieldInfo]:
-    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
-
-
-def _describe(problem: str, members: list[Any]) -> str:
+def _describe(problem: str, choices: list[Any]) -> str:
     """Put a message of msgspec in our words, without the value that it may quote."""
-    literals = [m for m in map(_bare, members) if get_origin(m) is Literal]
+    literals = [m for m in map(bare, choices) if get_origin(m) is Literal]
     if literals:
         names = [f'"{name}"' for m in literals for name in get_args(m)]
-        others = [_WORDS[m.__name__] for m in map(_bare, members) if m not in literals]
+        others = [_WORDS[m.__name__] for m in map(bare, choices) if m not in literals]
         return f"expected one of {', '.join(names + others)}"
     if not problem.startswith("Expected "):
         return "the number is too large"
