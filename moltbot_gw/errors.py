@@ -6,14 +6,19 @@ for a stranger: it names the field and the fix, never a secret, a path or a stac
 Details for the operator go to the log where the error is raised.
 
     GatewayError
-      InvalidRequest        400  wrong words of the caller (MissingField, InvalidJSON)
+      InvalidRequest        400  wrong words of the caller (MissingField, InvalidJSON,
+                                 LabelTaken)
       Unauthorized          401
+      Forbidden             403  (HostNotAllowed, OriginNotAllowed)
       NotFound              404  (ModelNotFound, EndpointDisabled)
       MethodNotAllowed      405
       RequestTimeout        408
+      KeyReused             409  an idempotency key with another request
       PayloadTooLarge       413  (HeadersTooLarge 431, TargetTooLong 414)
       ExpectationFailed     417
+      UpgradeRequired       426
       QueueFull             429
+      TooManyFailures       429  of authentication, from one address
       InternalError         500  (StoreFailed)
       ProviderFailed        502  (ProviderUnauthorized, ProviderOverloaded)
       Draining              503
@@ -75,6 +80,10 @@ class InvalidJSON(InvalidRequest):
     code = "invalid_json"
 
 
+class LabelTaken(InvalidRequest):
+    """Another session of the same agent has this label."""
+
+
 class BadHTTP(InvalidRequest):
     """The request breaks HTTP/1.1 in a way that could be used against a neighbour."""
 
@@ -85,6 +94,34 @@ class Unauthorized(GatewayError):
     status = 401
     type = "unauthorized"
     code = "invalid_api_key"
+
+
+class TooManyFailures(GatewayError):
+    """Too many wrong secrets came from this address; it must wait *retry_after*."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "too_many_auth_failures"
+
+
+class Forbidden(GatewayError):
+    """The request is refused whatever secret it brings."""
+
+    status = 403
+    type = "invalid_request_error"
+    code = "forbidden"
+
+
+class HostNotAllowed(Forbidden):
+    """``Host`` has a name that is not ours: perhaps a rebound one."""
+
+    code = "host_not_allowed"
+
+
+class OriginNotAllowed(Forbidden):
+    """A page of a foreign origin wants a WebSocket."""
+
+    code = "origin_not_allowed"
 
 
 class NotFound(GatewayError):
@@ -127,6 +164,14 @@ class RequestTimeout(GatewayError):
     code = "request_timeout"
 
 
+class KeyReused(GatewayError):
+    """The idempotency key was used for another request."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "idempotency_key_reused"
+
+
 class PayloadTooLarge(GatewayError):
     """The body is over its limit."""
 
@@ -155,6 +200,14 @@ class ExpectationFailed(GatewayError):
     status = 417
     type = "invalid_request_error"
     code = "expectation_failed"
+
+
+class UpgradeRequired(GatewayError):
+    """The WebSocket version is not one that we speak."""
+
+    status = 426
+    type = "invalid_request_error"
+    code = "upgrade_required"
 
 
 class QueueFull(GatewayError):
@@ -218,7 +271,20 @@ class RunTimedOut(GatewayError):
 
 
 class RunAborted(GatewayError):
-    """Somebody cut the run off; its partial text is kept."""
+    """Somebody cut the run off; its partial text is kept.
+
+    *stop_reason* says how, in the words of the WebSocket protocol.
+    """
 
     status = 499
     code = "run_aborted"
+
+    def __init__(self, message: str, *, stop_reason: str = "rpc") -> None:
+        super().__init__(message)
+        self.stop_reason = stop_reason
+
+
+class ClientGone(RunAborted):
+    """The client that waited for the run has closed its connection."""
+
+    code = "client_disconnected"

@@ -3,15 +3,21 @@
 # zope.interface methods have no self, and mypy-zope understands that.
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import Attribute, Interface
 
-from moltbot_gw.events import Completion, ModelEvent, OutcomeState, Usage
-from moltbot_gw.messages import Message, ModelRequest
+from moltbot_gw.events import (
+    Completion,
+    FinishReason,
+    ModelEvent,
+    OutcomeState,
+    Usage,
+)
+from moltbot_gw.messages import AssistantMessage, Message, ModelRequest
 
 
 class IRunSink(Interface):
@@ -58,15 +64,91 @@ class IRunSubscriber(Interface):
         """There is something to take, or the run has ended.  Never raises."""
 
 
+class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What somebody has set for a session; None is unsaid.
+
+    *model* overrides the agent's own and reads ``provider/model``; *spawned_by* is a
+    session key.  What the other values may be is the edge's business.
+    """
+
+    label: str | None = None
+    thinking_level: str | None = None
+    verbose_level: str | None = None
+    reasoning_level: str | None = None
+    elevated_level: str | None = None
+    response_usage: str | None = None
+    exec_host: str | None = None
+    exec_security: str | None = None
+    exec_ask: str | None = None
+    exec_node: str | None = None
+    model: str | None = None
+    spawned_by: str | None = None
+    send_policy: str | None = None
+    group_activation: str | None = None
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """What a session holds.
 
     *session_id* is None, and *messages* empty, when there is no such session or the
-    stored one is too old to go on with.
+    stored one is too old to go on with.  *settings* are there in the second case too,
+    because the session that follows takes them over.
     """
 
     session_id: str | None = None
     messages: tuple[Message, ...] = ()
+    settings: SessionSettings = SessionSettings()
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client calls its request, so that sending it again starts no second run.
+
+    *value* is unique in the whole store.  *fingerprint* tells a repetition from
+    another request under the same key.
+    """
+
+    value: str
+    fingerprint: bytes
+
+
+class KeptError(msgspec.Struct, frozen=True, kw_only=True):
+    """A ``GatewayError`` as a client was told of it."""
+
+    status: int
+    type: str
+    code: str
+    message: str
+
+
+class KeptOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run with an idempotency key ended, enough to answer a repetition.
+
+    See ``RunOutcome``; *text* and *reasoning* are all that the model said.
+    """
+
+    state: OutcomeState
+    text: str
+    reasoning: str
+    finish_reason: FinishReason | None
+    usage: Usage
+    error: KeptError | None
+    started_at_ms: int | None
+    ended_at_ms: int
+
+
+class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The run that an idempotency key stands for.
+
+    *outcome* is None while the run is running, and for ever if a stop of the process
+    cut it off.
+    """
+
+    run_id: str
+    agent_id: str
+    session_key: str
+    fingerprint: bytes
+    created_at_ms: int
+    outcome: KeptOutcome | None
 
 
 class TurnStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +157,7 @@ class TurnStart(msgspec.Struct, frozen=True, kw_only=True):
     *session_key* is canonical (``agent:<id>:...``); *session_id* a UUID: a new one
     starts the session afresh under its key and leaves the older transcript alone.
     *messages* is what this turn adds, never empty.  *anonymous* sessions are pruned.
+    With a *key*, the run is found under it from then on, and no older run.
     """
 
     run_id: str
@@ -86,13 +169,15 @@ class TurnStart(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     started_at_ms: int
     anonymous: bool = False
+    key: IdempotencyKey | None = None
 
 
 class TurnEnd(msgspec.Struct, frozen=True, kw_only=True):
     """The second half of a turn: what is stored before the client hears of the end.
 
     *messages* may be empty (a failure before the first word).  *error_code* is set
-    unless *state* is ``"done"``.
+    unless *state* is ``"done"``.  *kept* is stored under the idempotency key that the
+    run began with; None forgets that key.
     """
 
     run_id: str
@@ -103,13 +188,14 @@ class TurnEnd(msgspec.Struct, frozen=True, kw_only=True):
     error_code: str | None = None
     usage: Usage = Usage()
     ended_at_ms: int
+    kept: KeptOutcome | None = None
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the list of sessions; times in Unix milliseconds.
 
     The token counts are those of the last finished run (the size of its context),
-    not a sum.
+    not a sum.  *messages* counts the entries.
     """
 
     session_key: str
@@ -124,6 +210,60 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     total_tokens: int
+    messages: int = 0
+    settings: SessionSettings = SessionSettings()
+
+
+class TranscriptEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored message; *seq* counts from 1.
+
+    *provider* to *state* (``"running"``, ``"interrupted"`` or an ``OutcomeState``) are
+    those of the run *run_id*; None for a message outside any run, and *usage* also
+    until the run has ended.
+    """
+
+    seq: int
+    run_id: str
+    created_at_ms: int
+    message: Message
+    provider: str | None
+    model: str | None
+    usage: Usage | None
+    state: str | None
+
+
+class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a session, in order."""
+
+    session_id: str
+    settings: SessionSettings
+    entries: tuple[TranscriptEntry, ...]
+
+
+class Compacted(msgspec.Struct, frozen=True, kw_only=True):
+    """How many entries a session still has, and which session id has all of them.
+
+    *archived* is None when nothing had to go.
+    """
+
+    kept: int
+    archived: str | None
+
+
+class UsageLine(msgspec.Struct, frozen=True, kw_only=True):
+    """The sums over the runs of one model that ended on one *day*.
+
+    *day* is ``YYYY-MM-DD`` in the machine's own time zone.
+    """
+
+    day: str
+    provider: str
+    model: str
+    runs: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    total_tokens: int
 
 
 class ISessionStore(Interface):
@@ -131,7 +271,8 @@ class ISessionStore(Interface):
 
     Each Deferred that reports a change fires only after that change would survive a
     power cut.  A call cannot be cancelled: cancelling its Deferred only stops the
-    waiting.  Every Deferred errbacks with ``StoreFailed``, and with nothing else.
+    waiting.  Every Deferred errbacks with ``StoreFailed``, and with nothing else but
+    what its method names.
     """
 
     def open() -> Deferred[int]:
@@ -150,24 +291,92 @@ class ISessionStore(Interface):
         Fails when a stored row is not what was written.
         """
 
+    def transcript(session_key: str, limit: int) -> Deferred[Transcript | None]:
+        """Read the last *limit* entries of a session of any age; None if unknown.
+
+        Fails when one of them is not what was written.
+        """
+
     def begin_turn(turn: TurnStart) -> Deferred[None]:
-        """Store the first half of a turn, and its run as running."""
+        """Store the first half of a turn, and its run as running.
+
+        A run of the session that has the same id is replaced, unless it is running and
+        the turn has no idempotency key: then this fails.  If the session id is another
+        than before, its session takes over the settings.
+        """
 
     def end_turn(turn: TurnEnd) -> Deferred[None]:
-        """Store the second half of a turn, and how its run ended."""
+        """Store the second half of a turn, and how its run ended.
+
+        Of a session that was deleted meanwhile, only *kept* is stored.
+        """
+
+    def find_session(session_key: str) -> Deferred[SessionSummary | None]:
+        """Describe one session."""
 
     def list_sessions() -> Deferred[list[SessionSummary]]:
         """List all sessions, the last touched first."""
 
+    def patch(
+        session_key: str,
+        changes: Mapping[str, str | None],
+        *,
+        agent_id: str,
+        new_session_id: str,
+        now_ms: int,
+    ) -> Deferred[SessionSummary]:
+        """Set the attributes of ``SessionSettings`` that *changes* names; None clears.
+
+        Makes the empty session *new_session_id* of *agent_id* if there is none.  Fails
+        with ``LabelTaken`` if another session of the agent has the label.
+        """
+
+    def inject(
+        session_key: str, message: AssistantMessage, run_id: str, now_ms: int
+    ) -> Deferred[bool]:
+        """Append *message*, outside any run; False if the session is unknown."""
+
     def reset(session_key: str, session_id: str, now_ms: int) -> Deferred[bool]:
-        """Go on under *session_key* with the empty *session_id*; False if unknown."""
+        """Go on under *session_key* with the empty *session_id*; False if unknown.
+
+        Of the settings stay the label, the model, the send policy, what is shown of
+        the usage, and the levels but the elevated one.
+        """
+
+    def compact(
+        session_key: str, keep: int, new_session_id: str, now_ms: int
+    ) -> Deferred[Compacted | None]:
+        """Go on with the last *keep* entries, if there are more; None if unknown.
+
+        They are copied to *new_session_id*, from the first user's message among them
+        on, so that no result stands there without its call; all of them if there is no
+        such message.  Running runs go on in the new session.
+        """
 
     def delete(session_key: str) -> Deferred[bool]:
-        """Delete a session with all its transcripts; False if unknown."""
+        """Delete a session with all its transcripts; False if unknown.
+
+        What is kept under idempotency keys stays.
+        """
 
     def prune_anonymous(before_ms: int) -> Deferred[int]:
         """Delete anonymous sessions last touched before *before_ms*; return how many.
 
         Sessions with a running run are left alone.  Works in small steps, so that no
         turn waits long behind it.
+        """
+
+    def usage(since_ms: int) -> Deferred[list[UsageLine]]:
+        """Sum up the runs that ended at *since_ms* or later, by day and model.
+
+        In that order.  Deleted and pruned sessions do not count.
+        """
+
+    def find_kept(key: str, after_ms: int) -> Deferred[KeptRun | None]:
+        """Find the run of the idempotency key, if it began at *after_ms* or later."""
+
+    def prune_kept(before_ms: int) -> Deferred[int]:
+        """Forget the keys of runs that began before *before_ms*; return how many.
+
+        Works in small steps too.
         """

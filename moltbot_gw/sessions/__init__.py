@@ -2,8 +2,10 @@
 
 ``sqlite`` is the store; ``freshness`` says when a session starts afresh.  Below them,
 from the top: ``worker`` (a thread and its connection), ``batches`` (group commit),
-``connection`` (opening the file), ``turns``, ``reading`` and ``upkeep`` (the jobs),
-``codec`` (entries and their hash chain), ``faults`` (what can be wrong, in words).
+``connection`` (opening the file); the jobs: ``turns``, ``editing``, ``compaction`` and
+``upkeep`` write, ``reading`` and ``transcripts`` read, ``kept`` does both; ``runs``
+(rows of runs), ``settings`` and ``codec`` (what is stored as JSON, and the hash chain
+of entries), ``faults`` (what can be wrong, in words).
 """
 
 from moltbot_gw.sessions.freshness import (

@@ -8,7 +8,7 @@ accidents; who can write the file can also write a new chain.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -18,6 +18,9 @@ from moltbot_gw.sessions.faults import TranscriptDamaged
 
 EntryRow = tuple[int, int, str, int, bytes, bytes]
 """A row of ``entries``: session, seq, run_id, created_ms, message, hash."""
+
+StoredEntry = tuple[int, str, int, bytes, bytes]
+"""What is read of one: seq, run_id, created_ms, message, hash."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode
@@ -56,19 +59,59 @@ def chained(
     return rows
 
 
+def rechained(
+    session: int, session_id: str, entries: Iterable[StoredEntry]
+) -> list[EntryRow]:
+    """Return the rows that begin the chain of *session_id* with copies of *entries*."""
+    rows: list[EntryRow] = []
+    head = first_hash(session_id)
+    for seq, (_, run_id, created_ms, body, _) in enumerate(entries, 1):
+        head = _next_hash(head, (session_id, seq, run_id, created_ms), body)
+        rows.append((session, seq, run_id, created_ms, body, head))
+    return rows
+
+
 def checked(
-    session_id: str,
-    last_seq: int,
-    head: bytes,
-    rows: Iterable[tuple[int, str, int, bytes, bytes]],
+    session_id: str, last_seq: int, head: bytes, rows: Iterable[StoredEntry]
 ) -> tuple[Message, ...]:
-    """Return the messages of *rows* (seq, run_id, created_ms, message, hash), in order.
+    """Return the messages of *rows*, in order.
 
     Raises ``TranscriptDamaged`` unless they are the whole chain that ends in *head*.
     """
+    return _checked(session_id, 0, first_hash(session_id), last_seq, head, rows)
+
+
+def checked_tail(
+    session_id: str,
+    last_seq: int,
+    head: bytes,
+    rows: Sequence[StoredEntry],
+    limit: int,
+) -> tuple[Message, ...]:
+    """Return the last *limit* messages of a chain, all if there are no more.
+
+    *rows* are those entries and, if there is one, the entry before, for its hash.
+    Raises ``TranscriptDamaged`` unless they are the end of the chain.
+    """
+    after = max(0, last_seq - limit)
+    if after == 0:
+        return checked(session_id, last_seq, head, rows)
+    if not rows or rows[0][0] != after:
+        raise TranscriptDamaged(session_id, after)
+    return _checked(session_id, after, rows[0][-1], last_seq, head, rows[1:])
+
+
+def _checked(
+    session_id: str,
+    after: int,
+    current: bytes,
+    last_seq: int,
+    head: bytes,
+    rows: Iterable[StoredEntry],
+) -> tuple[Message, ...]:
+    """Follow the chain from the hash *current* of the entry *after*."""
     messages: list[Message] = []
-    current = first_hash(session_id)
-    expected = 1
+    expected = after + 1
     for seq, run_id, created_ms, body, stored in rows:
         current = _next_hash(current, (session_id, seq, run_id, created_ms), body)
         if seq != expected or current != stored:

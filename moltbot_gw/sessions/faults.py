@@ -66,6 +66,17 @@ class TranscriptDamaged(StoreFailed):
         self.seq = seq
 
 
+class SettingsDamaged(StoreFailed):
+    """What was set for a session cannot be read any more."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            "What was set for this session is damaged; reset or delete the session to "
+            "go on under its key."
+        )
+        self.session_id = session_id
+
+
 def _code(error: Exception) -> int | None:
     """Return the primary result code that *error* stands for."""
     if isinstance(error, OSError):
@@ -108,4 +119,6 @@ def for_log(error: Exception) -> str:
     """Return one line about *error* for the operator, without any content."""
     if isinstance(error, TranscriptDamaged):
         return f"session {error.session_id} is damaged at entry {error.seq}"
+    if isinstance(error, SettingsDamaged):
+        return f"the settings of session {error.session_id} are damaged"
     return f"{type(error).__name__}: {error}"

@@ -6,9 +6,10 @@ One statement sees one state of the file, so that no transaction is needed.
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from moltbot_gw.interfaces import History, SessionSummary
+from moltbot_gw.interfaces import History, SessionSummary, UsageLine
+from moltbot_gw.sessions import settings
 from moltbot_gw.sessions.codec import checked
 
 _WINDOW = 1000
@@ -36,44 +37,94 @@ class Found(NamedTuple):
 
 
 def history(connection: sqlite3.Connection, wanted: Wanted) -> History:
-    """Return a session; raise ``TranscriptDamaged`` if it is not what was written."""
+    """Return a session; raise ``StoreFailed`` if it is not what was written."""
     rows = connection.execute(
-        "SELECT session_id, last_seq, head, seq, run_id, entries.created_ms, message,"
-        " hash FROM sessions LEFT JOIN entries ON session = number"
-        " WHERE session_key = ? AND is_current AND updated_ms >= ?"
+        "SELECT session_id, CAST(settings AS BLOB), updated_ms >= :fresh, last_seq,"
+        " head, seq, run_id, entries.created_ms, message, hash"
+        " FROM sessions LEFT JOIN entries ON session = number AND updated_ms >= :fresh"
+        " WHERE session_key = :key AND is_current"
         " ORDER BY session_id, seq",  # one session; so said, the keys give the order
-        wanted,
+        {"key": wanted.session_key, "fresh": wanted.fresh_after_ms},
     ).fetchall()
     if not rows:
         return History()
-    session_id, last_seq, head = rows[0][:3]
-    entries = [row[3:] for row in rows if row[3] is not None]
+    session_id, stored, is_fresh, last_seq, head = rows[0][:5]
+    its_settings = settings.read(stored, session_id)
+    if not is_fresh:
+        return History(settings=its_settings)
+    entries = [row[5:] for row in rows if row[5] is not None]
     return History(
-        session_id=session_id, messages=checked(session_id, last_seq, head, entries)
+        session_id=session_id,
+        messages=checked(session_id, last_seq, head, entries),
+        settings=its_settings,
     )
+
+
+def find_session(
+    connection: sqlite3.Connection, session_key: str
+) -> SessionSummary | None:
+    """Return the current session of *session_key*."""
+    row = connection.execute(
+        "SELECT session_key, session_id, agent_id, created_ms, updated_ms, anonymous,"
+        " aborted_last_run, provider, model, input_tokens, output_tokens,"
+        " total_tokens, last_seq, CAST(settings AS BLOB)"
+        " FROM sessions WHERE session_key = ? AND is_current",
+        (session_key,),
+    ).fetchone()
+    return None if row is None else _summary(row)
 
 
 def list_sessions(connection: sqlite3.Connection, _: None) -> list[SessionSummary]:
     """Return the current session of every key, the last touched first."""
     rows = connection.execute(
         "SELECT session_key, session_id, agent_id, created_ms, updated_ms, anonymous,"
-        " aborted_last_run, provider, model, input_tokens, output_tokens, total_tokens"
+        " aborted_last_run, provider, model, input_tokens, output_tokens,"
+        " total_tokens, last_seq, CAST(settings AS BLOB)"
         " FROM sessions WHERE is_current ORDER BY updated_ms DESC, session_key"
     )
+    return [_summary(row) for row in rows]
+
+
+def _summary(row: tuple[Any, ...]) -> SessionSummary:
+    return SessionSummary(
+        session_key=row[0],
+        session_id=row[1],
+        agent_id=row[2],
+        created_at_ms=row[3],
+        updated_at_ms=row[4],
+        anonymous=bool(row[5]),
+        aborted_last_run=bool(row[6]),
+        provider=row[7],
+        model=row[8],
+        input_tokens=row[9],
+        output_tokens=row[10],
+        total_tokens=row[11],
+        messages=row[12],
+        settings=settings.read_if_whole(row[13]),
+    )
+
+
+def usage(connection: sqlite3.Connection, since_ms: int) -> list[UsageLine]:
+    """Return the sums over the runs that ended at *since_ms* or later."""
+    rows = connection.execute(
+        "SELECT date(ended_ms / 1000, 'unixepoch', 'localtime') AS day, provider,"
+        " model, count(*), sum(coalesce(prompt_tokens, 0)),"
+        " sum(coalesce(completion_tokens, 0)), sum(coalesce(cached_tokens, 0)),"
+        " sum(coalesce(total_tokens, 0))"
+        " FROM runs WHERE ended_ms >= ?"
+        " GROUP BY day, provider, model ORDER BY day, provider, model",
+        (since_ms,),
+    )
     return [
-        SessionSummary(
-            session_key=row[0],
-            session_id=row[1],
-            agent_id=row[2],
-            created_at_ms=row[3],
-            updated_at_ms=row[4],
-            anonymous=bool(row[5]),
-            aborted_last_run=bool(row[6]),
-            provider=row[7],
-            model=row[8],
-            input_tokens=row[9],
-            output_tokens=row[10],
-            total_tokens=row[11],
+        UsageLine(
+            day=row[0],
+            provider=row[1],
+            model=row[2],
+            runs=row[3],
+            prompt_tokens=row[4],
+            completion_tokens=row[5],
+            cached_tokens=row[6],
+            total_tokens=row[7],
         )
         for row in rows
     ]

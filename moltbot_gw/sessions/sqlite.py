@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
-from moltbot_gw.errors import StoreFailed
+from moltbot_gw.errors import LabelTaken, StoreFailed
 from moltbot_gw.interfaces import (
+    Compacted,
     History,
     ISessionStore,
+    KeptRun,
     SessionSummary,
+    Transcript,
     TurnEnd,
     TurnStart,
+    UsageLine,
 )
-from moltbot_gw.sessions import reading, turns, upkeep
+from moltbot_gw.messages import AssistantMessage
+from moltbot_gw.sessions import (
+    compaction,
+    editing,
+    kept,
+    reading,
+    runs,
+    transcripts,
+    turns,
+    upkeep,
+)
 from moltbot_gw.sessions.batches import GroupCommit, one_by_one
 from moltbot_gw.sessions.connection import open_reader, open_writer
 from moltbot_gw.sessions.worker import Worker
@@ -94,6 +108,10 @@ class SqliteSessionStore:
         """See ``ISessionStore``."""
         return self._read(reading.history, reading.Wanted(session_key, fresh_after_ms))
 
+    def transcript(self, session_key: str, limit: int) -> Deferred[Transcript | None]:
+        """See ``ISessionStore``."""
+        return self._read(transcripts.transcript, transcripts.Tail(session_key, limit))
+
     def begin_turn(self, turn: TurnStart) -> Deferred[None]:
         """See ``ISessionStore``."""
         return self._writer.ask(turns.begin_turn, turn)
@@ -102,14 +120,49 @@ class SqliteSessionStore:
         """See ``ISessionStore``; an end without any usage leaves the counts alone."""
         return self._writer.ask(turns.end_turn, turn)
 
+    def find_session(self, session_key: str) -> Deferred[SessionSummary | None]:
+        """See ``ISessionStore``."""
+        return self._read(reading.find_session, session_key)
+
     def list_sessions(self) -> Deferred[list[SessionSummary]]:
         """See ``ISessionStore``."""
         return self._read(reading.list_sessions, None)
+
+    def patch(
+        self,
+        session_key: str,
+        changes: Mapping[str, str | None],
+        *,
+        agent_id: str,
+        new_session_id: str,
+        now_ms: int,
+    ) -> Deferred[SessionSummary]:
+        """See ``ISessionStore``."""
+        wish = editing.Patch(
+            session_key, dict(changes), agent_id, new_session_id, now_ms
+        )
+        return self._writer.ask(editing.patch, wish).addCallback(
+            _patched, changes.get("label")
+        )
+
+    def inject(
+        self, session_key: str, message: AssistantMessage, run_id: str, now_ms: int
+    ) -> Deferred[bool]:
+        """See ``ISessionStore``."""
+        wish = editing.Injection(session_key, message, run_id, now_ms)
+        return self._writer.ask(editing.inject, wish)
 
     def reset(self, session_key: str, session_id: str, now_ms: int) -> Deferred[bool]:
         """See ``ISessionStore``."""
         wish = upkeep.Reset(session_key, session_id, now_ms)
         return self._writer.ask(upkeep.reset, wish)
+
+    def compact(
+        self, session_key: str, keep: int, new_session_id: str, now_ms: int
+    ) -> Deferred[Compacted | None]:
+        """See ``ISessionStore``."""
+        wish = compaction.Compaction(session_key, keep, new_session_id, now_ms)
+        return self._writer.ask(compaction.compact, wish)
 
     def delete(self, session_key: str) -> Deferred[bool]:
         """See ``ISessionStore``."""
@@ -117,11 +170,19 @@ class SqliteSessionStore:
 
     def prune_anonymous(self, before_ms: int) -> Deferred[int]:
         """See ``ISessionStore``; cancelling does not stop the pruning either."""
-        pruned: Deferred[int] = Deferred()
-        Deferred.fromCoroutine(self._prune(before_ms)).addCallbacks(
-            pruned.callback, pruned.errback
-        )
-        return pruned
+        return _shielded(self._prune(before_ms))
+
+    def usage(self, since_ms: int) -> Deferred[list[UsageLine]]:
+        """See ``ISessionStore``."""
+        return self._read(reading.usage, since_ms)
+
+    def find_kept(self, key: str, after_ms: int) -> Deferred[KeptRun | None]:
+        """See ``ISessionStore``."""
+        return self._read(kept.find, kept.Key(key, after_ms))
+
+    def prune_kept(self, before_ms: int) -> Deferred[int]:
+        """See ``ISessionStore``; cancelling does not stop the pruning either."""
+        return _shielded(self._prune_kept(before_ms))
 
     async def _prune(self, before_ms: int) -> int:
         """Look through all keys, window by window; delete what is due in steps."""
@@ -133,6 +194,14 @@ class SqliteSessionStore:
             for start in range(0, len(due), _PRUNE_STEP):
                 wish = upkeep.Prune(due[start : start + _PRUNE_STEP], before_ms)
                 pruned += await self._writer.ask(upkeep.prune, wish)
+        return pruned
+
+    async def _prune_kept(self, before_ms: int) -> int:
+        """Forget what is due, step by step."""
+        pruned = step = await self._writer.ask(kept.prune, before_ms)
+        while step == kept.PRUNE_STEP:
+            step = await self._writer.ask(kept.prune, before_ms)
+            pruned += step
         return pruned
 
     def _read(
@@ -150,8 +219,21 @@ class SqliteSessionStore:
         connection = open_writer(path)
         if self._interrupted is None:
             try:
-                self._interrupted = turns.interrupt_runs(connection)
+                self._interrupted = runs.interrupt(connection)
             except BaseException:
                 connection.close()
                 raise
         return connection
+
+
+def _patched(summary: SessionSummary | None, label: str | None) -> SessionSummary:
+    if summary is None:
+        raise LabelTaken(f"label already in use: {label}", param="label")
+    return summary
+
+
+def _shielded(work: Coroutine[Deferred[Any], Any, int]) -> Deferred[int]:
+    """Do *work*; cancelling what is returned does not stop it."""
+    done: Deferred[int] = Deferred()
+    Deferred.fromCoroutine(work).addCallbacks(done.callback, done.errback)
+    return done

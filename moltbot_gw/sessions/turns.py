@@ -7,6 +7,7 @@ import sqlite3
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.events import Usage
 from moltbot_gw.interfaces import TurnEnd, TurnStart
+from moltbot_gw.sessions import kept, runs
 from moltbot_gw.sessions.codec import EntryRow, chained, first_hash
 
 _NO_USAGE = Usage()
@@ -19,18 +20,20 @@ def begin_turn(connection: sqlite3.Connection, turn: TurnStart) -> None:
         " WHERE session_key = ? AND is_current",
         (turn.session_key,),
     ).fetchone()
+    retired = None
     if found is not None and found[1] != turn.session_id:
-        found = _replace_current(connection, turn, found[0])
+        retired = found[0]
+        found = _replace_current(connection, turn, retired)
     if found is None:
         number, rows = _first_entries(connection, turn)
     else:
         number, rows = _more_entries(connection, turn, found)
-    _append(connection, rows)
-    connection.execute(
-        "INSERT INTO runs (session, run_id, provider, model, started_ms, state)"
-        " VALUES (?, ?, ?, ?, ?, 'running')",
-        (number, turn.run_id, turn.provider, turn.model, turn.started_at_ms),
-    )
+    if retired is not None:
+        _take_over_settings(connection, retired, number)
+    append(connection, rows)
+    runs.begin(connection, number, turn)
+    if turn.key is not None:
+        kept.keep_run(connection, turn.key, turn)
 
 
 def _replace_current(
@@ -46,6 +49,14 @@ def _replace_current(
         (turn.session_key, turn.session_id),
     ).fetchone()
     return found
+
+
+def _take_over_settings(connection: sqlite3.Connection, old: int, new: int) -> None:
+    connection.execute(
+        "UPDATE sessions SET settings ="
+        " (SELECT settings FROM sessions WHERE number = ?) WHERE number = ?",
+        (old, new),
+    )
 
 
 def _first_entries(
@@ -118,28 +129,31 @@ def _more_entries(
 def end_turn(connection: sqlite3.Connection, turn: TurnEnd) -> None:
     """Append the second half of *turn* to its own session, current or not.
 
-    Nothing happens if the session has been deleted.  Raises ``StoreFailed`` unless the
-    run is running.
+    Of a session that has been deleted, only the outcome is kept, if there is a key for
+    it.  Raises ``StoreFailed`` unless the run is running.
     """
     found = connection.execute(
-        "SELECT number, last_seq, head FROM sessions"
+        "SELECT number, session_id, last_seq, head, kept_key FROM sessions"
+        " LEFT JOIN runs ON session = number AND run_id = ?"
         " WHERE session_key = ? AND session_id = ?",
-        (turn.session_key, turn.session_id),
+        (turn.run_id, turn.session_key, turn.session_id),
     ).fetchone()
     if found is None:
+        kept.keep_orphan(connection, turn)
         return
-    number, last_seq, head = found
-    _end_run(connection, number, turn)
+    if not runs.end(connection, found[0], turn):
+        found = _end_moved_run(connection, turn)
+    number, session_id, last_seq, head, kept_key = found
     rows = chained(
         number,
-        turn.session_id,
+        session_id,
         last_seq,
         head,
         turn.messages,
         turn.run_id,
         turn.ended_at_ms,
     )
-    _append(connection, rows)
+    append(connection, rows)
     connection.execute(
         "UPDATE sessions SET updated_ms = ?, aborted_last_run = ?,"
         " input_tokens = coalesce(?, input_tokens),"
@@ -155,6 +169,24 @@ def end_turn(connection: sqlite3.Connection, turn: TurnEnd) -> None:
             number,
         ),
     )
+    if kept_key is not None:
+        kept.keep_outcome(connection, kept_key, turn)
+
+
+def _end_moved_run(
+    connection: sqlite3.Connection, turn: TurnEnd
+) -> tuple[int, str, int, bytes, str | None]:
+    """End the run of *turn* in the session to which a compaction has moved it."""
+    found: tuple[int, str, int, bytes, str | None] | None = connection.execute(
+        "SELECT number, session_id, last_seq, head, kept_key"
+        " FROM sessions JOIN runs ON session = number"
+        " WHERE session_key = ? AND run_id = ? AND state = 'running'",
+        (turn.session_key, turn.run_id),
+    ).fetchone()
+    if found is None:
+        raise StoreFailed("The session store has no such running run.")
+    runs.end(connection, found[0], turn)
+    return found
 
 
 def _counts(usage: Usage) -> tuple[int | None, int | None, int | None]:
@@ -164,36 +196,6 @@ def _counts(usage: Usage) -> tuple[int | None, int | None, int | None]:
     return usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
 
 
-def _end_run(connection: sqlite3.Connection, number: int, turn: TurnEnd) -> None:
-    usage = turn.usage
-    ended = connection.execute(
-        "UPDATE runs SET state = ?, ended_ms = ?, error_code = ?, prompt_tokens = ?,"
-        " completion_tokens = ?, total_tokens = ?, cached_tokens = ?,"
-        " reasoning_tokens = ?"
-        " WHERE session = ? AND run_id = ? AND state = 'running'",
-        (
-            turn.state,
-            turn.ended_at_ms,
-            turn.error_code,
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.total_tokens,
-            usage.cached_tokens,
-            usage.reasoning_tokens,
-            number,
-            turn.run_id,
-        ),
-    )
-    if ended.rowcount != 1:
-        raise StoreFailed("The session store has no such running run.")
-
-
-def _append(connection: sqlite3.Connection, rows: list[EntryRow]) -> None:
+def append(connection: sqlite3.Connection, rows: list[EntryRow]) -> None:
+    """Store *rows*; the head of their session is for the caller to move."""
     connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", rows)
-
-
-def interrupt_runs(connection: sqlite3.Connection) -> int:
-    """Mark the runs that an earlier process left running; return how many."""
-    return connection.execute(
-        "UPDATE runs SET state = 'interrupted' WHERE state = 'running'"
-    ).rowcount

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
+from moltbot_gw.sessions import settings
 from moltbot_gw.sessions.codec import first_hash
 
 
@@ -26,21 +27,22 @@ class Prune(NamedTuple):
 def reset(connection: sqlite3.Connection, wish: Reset) -> bool:
     """Make an empty session current; False if the key is unknown.
 
-    The agent, and the model last used, stay; the token counts start at zero.
+    The agent, the model last used and some settings stay; the token counts start at
+    zero.
     """
     retired = connection.execute(
         "UPDATE sessions SET is_current = 0 WHERE session_key = ? AND is_current"
-        " RETURNING agent_id, anonymous, provider, model",
+        " RETURNING agent_id, anonymous, provider, model, CAST(settings AS BLOB)",
         (wish.session_key,),
     ).fetchall()
     if not retired:
         return False
-    agent_id, anonymous, provider, model = retired[0]
+    agent_id, anonymous, provider, model, stored = retired[0]
     connection.execute(
         "INSERT INTO sessions (session_key, session_id, is_current, agent_id,"
         " created_ms, updated_ms, anonymous, aborted_last_run, provider, model,"
-        " input_tokens, output_tokens, total_tokens, last_seq, head)"
-        " VALUES (?, ?, 1, ?, ?, ?, ?, 0, ?, ?, 0, 0, 0, 0, ?)",
+        " input_tokens, output_tokens, total_tokens, last_seq, head, settings)"
+        " VALUES (?, ?, 1, ?, ?, ?, ?, 0, ?, ?, 0, 0, 0, 0, ?, ?)",
         (
             wish.session_key,
             wish.session_id,
@@ -51,6 +53,7 @@ def reset(connection: sqlite3.Connection, wish: Reset) -> bool:
             provider,
             model,
             first_hash(wish.session_id),
+            settings.after_reset(stored),
         ),
     )
     return True

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
@@ -23,53 +22,9 @@ from moltbot_gw.messages import (
     UserMessage,
 )
 from moltbot_gw.sessions import SqliteSessionStore
+from tests.contracts.support import Subject
 from tests.sessions.support import KEY, Pump, end, start
 from tests.support.memory_store import MemorySessionStore
-
-_R = TypeVar("_R")
-
-
-@attrs.define
-class Subject:
-    """A store, and the way to wait for it."""
-
-    store: ISessionStore
-    pump: Pump
-
-    def wait(self, waited: Deferred[_R]) -> _R:
-        return self.pump.wait(waited)
-
-    def turn(
-        self, run_id: str, at_ms: int = 1000, key: str = KEY, session_id: str = "id-1"
-    ) -> None:
-        begun = start(run_id, key=key, session_id=session_id, at_ms=at_ms)
-        self.wait(self.store.begin_turn(begun))
-        ended = end(run_id, key=key, session_id=session_id, at_ms=at_ms)
-        self.wait(self.store.end_turn(ended))
-
-    def history(self, key: str = KEY, fresh_after_ms: int = 0) -> History:
-        return self.wait(self.store.history(key, fresh_after_ms))
-
-    def words(self, key: str = KEY) -> list[str]:
-        return [
-            one.text if isinstance(one, AssistantMessage) else str(one.content)
-            for one in self.history(key).messages
-        ]
-
-    def summaries(self) -> list[SessionSummary]:
-        return self.wait(self.store.list_sessions())
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
-    pump = Pump()
-    if request.param == "memory":
-        yield Subject(MemorySessionStore(), pump)
-        return
-    store = SqliteSessionStore(tmp_path / "sessions.sqlite", pump)
-    assert pump.wait(store.open()) == 0
-    yield Subject(store, pump)
-    pump.wait(store.close())
 
 
 def test_provides_the_interface(subject: Subject) -> None:
@@ -127,6 +82,16 @@ def test_sessions_do_not_see_each_other(subject: Subject) -> None:
     assert subject.words("agent:main:b") == ["hello"]
 
 
+def test_one_session_can_be_found(subject: Subject) -> None:
+    subject.turn("run-1")
+    subject.turn("run-1", key="agent:main:other")
+    found = subject.wait(subject.store.find_session(KEY))
+    assert found is not None
+    assert found in subject.summaries()
+    assert (found.session_key, found.messages) == (KEY, 2)
+    assert subject.wait(subject.store.find_session("agent:main:none")) is None
+
+
 def test_another_session_id_starts_the_key_afresh(subject: Subject) -> None:
     subject.turn("run-1")
     subject.wait(subject.store.begin_turn(start("run-2", session_id="id-2")))
@@ -166,6 +131,26 @@ def test_run_begins_once(subject: Subject) -> None:
     assert subject.words() == ["hello"]
 
 
+@pytest.mark.parametrize("is_running", [True, False])
+def test_run_of_a_repeated_key_takes_the_place_of_the_older(
+    subject: Subject, is_running: bool
+) -> None:
+    subject.wait(subject.store.begin_turn(start(model="m1", idempotency_key="k")))
+    if not is_running:
+        subject.wait(subject.store.end_turn(end(usage=Usage(total_tokens=3))))
+    subject.wait(subject.store.begin_turn(start(model="m2", idempotency_key="k")))
+    run = subject.transcript().entries[-1]
+    assert (run.model, run.state, run.usage) == ("m2", "running", None)
+    subject.wait(subject.store.end_turn(end()))
+    assert subject.transcript().entries[-1].state == "done"
+
+
+def test_run_id_of_an_ended_run_may_come_again(subject: Subject) -> None:
+    subject.turn("run-1")
+    subject.turn("run-1")
+    assert subject.words() == ["hello", "hi"] * 2
+
+
 def test_run_ends_once(subject: Subject) -> None:
     subject.turn("run-1")
     with pytest.raises(StoreFailed):
@@ -197,6 +182,7 @@ def test_summary_tells_all_of_a_session(subject: Subject) -> None:
             input_tokens=7,
             output_tokens=3,
             total_tokens=11,
+            messages=2,
         )
     ]
 
@@ -334,6 +320,14 @@ def test_closed_store_fails_every_call(subject: Subject) -> None:
         lambda: store.reset(KEY, "id-2", 0),
         lambda: store.delete(KEY),
         lambda: store.prune_anonymous(0),
+        lambda: store.find_session(KEY),
+        lambda: store.transcript(KEY, 1),
+        lambda: store.patch(KEY, {}, agent_id="a", new_session_id="id-1", now_ms=0),
+        lambda: store.inject(KEY, AssistantMessage(), "run-1", 0),
+        lambda: store.compact(KEY, 1, "id-2", 0),
+        lambda: store.usage(0),
+        lambda: store.find_kept("key", 0),
+        lambda: store.prune_kept(0),
     )
     for call in calls:
         with pytest.raises(StoreFailed, match="closed"):

@@ -12,7 +12,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moltbot_gw.events import OutcomeState, Usage
-from moltbot_gw.interfaces import TurnEnd, TurnStart
+from moltbot_gw.interfaces import (
+    IdempotencyKey,
+    KeptError,
+    KeptOutcome,
+    TurnEnd,
+    TurnStart,
+)
 from moltbot_gw.messages import AssistantMessage, Message, UserMessage
 
 _R = TypeVar("_R")
@@ -54,8 +60,12 @@ def start(
     at_ms: int = 1000,
     anonymous: bool = False,
     model: str = "m1",
+    idempotency_key: str | None = None,
 ) -> TurnStart:
     """Return the first half of a turn."""
+    kept = None
+    if idempotency_key is not None:
+        kept = IdempotencyKey(value=idempotency_key, fingerprint=b"\x00print")
     return TurnStart(
         run_id=run_id,
         session_key=key,
@@ -66,6 +76,7 @@ def start(
         messages=messages,
         started_at_ms=at_ms,
         anonymous=anonymous,
+        key=kept,
     )
 
 
@@ -78,6 +89,7 @@ def end(
     state: OutcomeState = "done",
     usage: Usage = Usage(),  # noqa: B008
     at_ms: int = 2000,
+    kept: KeptOutcome | None = None,
 ) -> TurnEnd:
     """Return the second half of a turn."""
     return TurnEnd(
@@ -89,4 +101,28 @@ def end(
         error_code=None if state == "done" else "some_error",
         usage=usage,
         ended_at_ms=at_ms,
+        kept=kept,
     )
+
+
+DONE = KeptOutcome(
+    state="done",
+    text="l\u00efne\u2028\U0001f600",
+    reasoning="hm",
+    finish_reason="length",
+    usage=Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5, cached_tokens=1),
+    error=None,
+    started_at_ms=1000,
+    ended_at_ms=2000,
+)
+
+FAILED = KeptOutcome(
+    state="failed",
+    text="",
+    reasoning="",
+    finish_reason=None,
+    usage=Usage(),
+    error=KeptError(status=502, type="api_error", code="provider_error", message="no"),
+    started_at_ms=None,
+    ended_at_ms=2000,
+)

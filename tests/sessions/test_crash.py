@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from moltbot_gw.sessions import SqliteSessionStore
-from tests.sessions.support import Pump
+from tests.sessions.support import DONE, Pump
 
 _VICTIM = """
 import sys
 from pathlib import Path
 from moltbot_gw.sessions import SqliteSessionStore
-from tests.sessions.support import Pump, end, start
+from tests.sessions.support import DONE, Pump, end, start
+
+def begin(n):
+    key = f"i{n}" if n % 2 else None
+    return store.begin_turn(start(f"r{n}", key=f"k{n % 5}", idempotency_key=key))
 
 pump = Pump()
 store = SqliteSessionStore(Path(sys.argv[1]), pump)
@@ -25,11 +29,11 @@ number = 0
 while True:
     numbers = range(number, number + 8)
     number += 8
-    begun = [store.begin_turn(start(f"r{n}", key=f"k{n % 5}")) for n in numbers]
+    begun = [begin(n) for n in numbers]
     for n, one in zip(numbers, begun):
         pump.wait(one)
         print("begun", n, flush=True)
-    ended = [store.end_turn(end(f"r{n}", key=f"k{n % 5}")) for n in numbers]
+    ended = [store.end_turn(end(f"r{n}", key=f"k{n % 5}", kept=DONE)) for n in numbers]
     for n, one in zip(numbers, ended):
         pump.wait(one)
         print("ended", n, flush=True)
@@ -65,7 +69,10 @@ def test_killed_process_keeps_every_acknowledged_turn(seed: int, path: Path) -> 
         for n in range(5)
         for message in pump.wait(store.history(f"k{n}", 0)).messages
     ]
+    kept = {n: pump.wait(store.find_kept(f"i{n}", 0)) for n in range(1, begun, 2)}
     pump.wait(store.close())
+    assert None not in kept.values()
+    assert all(one.outcome == DONE for n, one in kept.items() if one and n < ended)
     users = sum(type(one).__name__ == "UserMessage" for one in messages)
     # A last batch may have been committed, and not yet told of.
     assert begun <= users <= begun + 8

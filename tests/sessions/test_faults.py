@@ -309,7 +309,7 @@ class TestUnusableStorage:
             raise sqlite3.OperationalError("database or disk is full")
 
         with monkeypatch.context() as patch:
-            patch.setattr("moltbot_gw.sessions.turns.interrupt_runs", fail)
+            patch.setattr("moltbot_gw.sessions.runs.interrupt", fail)
             with pytest.raises(StoreFailed, match="cannot be opened: the disk is full"):
                 pump.wait(store.open())
         assert pump.wait(store.open()) == 0

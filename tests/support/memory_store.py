@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from moltbot_gw.errors import StoreFailed
+from moltbot_gw.errors import GatewayError, LabelTaken, StoreFailed
 from moltbot_gw.events import Usage
 from moltbot_gw.interfaces import (
+    Compacted,
     History,
     ISessionStore,
+    KeptRun,
+    SessionSettings,
     SessionSummary,
+    Transcript,
+    TranscriptEntry,
     TurnEnd,
     TurnStart,
+    UsageLine,
 )
-from moltbot_gw.messages import Message
+from moltbot_gw.messages import AssistantMessage, Message, UserMessage
 
 _R = TypeVar("_R")
+
+_OUTLIVE_A_RESET = (
+    "label",
+    "thinking_level",
+    "verbose_level",
+    "reasoning_level",
+    "response_usage",
+    "model",
+    "send_policy",
+)
+
+
+@attrs.frozen
+class _Entry:
+    run_id: str
+    created_at_ms: int
+    message: Message
+
+
+@attrs.define
+class _Run:
+    provider: str
+    model: str
+    key: str | None
+    state: str = "running"
+    usage: Usage | None = None
+    ended_at_ms: int | None = None
 
 
 @attrs.define
@@ -30,13 +65,19 @@ class _Transcript:
     agent_id: str
     created_at_ms: int
     updated_at_ms: int
-    anonymous: bool
-    provider: str | None
-    model: str | None
+    anonymous: bool = False
+    provider: str | None = None
+    model: str | None = None
     aborted_last_run: bool = False
     usage: Usage = attrs.Factory(Usage)
-    messages: list[Message] = attrs.Factory(list)
-    runs: dict[str, str] = attrs.Factory(dict)
+    entries: list[_Entry] = attrs.Factory(list)
+    runs: dict[str, _Run] = attrs.Factory(dict)
+
+    def append(self, run_id: str, at_ms: int, messages: Iterable[Message]) -> None:
+        self.entries.extend(_Entry(run_id, at_ms, message) for message in messages)
+
+    def is_running(self, run_id: str) -> bool:
+        return run_id in self.runs and self.runs[run_id].state == "running"
 
 
 @attrs.define
@@ -45,13 +86,31 @@ class _Session:
 
     session_id: str
     transcripts: dict[str, _Transcript] = attrs.Factory(dict)
+    settings: SessionSettings = attrs.Factory(SessionSettings)
 
     @property
     def current(self) -> _Transcript:
         return self.transcripts[self.session_id]
 
     def has_running(self) -> bool:
-        return any("running" in one.runs.values() for one in self.transcripts.values())
+        return any(
+            one.is_running(run_id)
+            for one in self.transcripts.values()
+            for run_id in one.runs
+        )
+
+    def find_running(self, run_id: str) -> _Transcript:
+        """Return where a compaction has taken a run."""
+        for transcript in self.transcripts.values():
+            if transcript.is_running(run_id):
+                return transcript
+        raise StoreFailed("The session store has no such running run.")
+
+    def go_on(self, session_id: str, transcript: _Transcript) -> None:
+        if session_id in self.transcripts:
+            raise StoreFailed("The session store has this session already.")
+        self.transcripts[session_id] = transcript
+        self.session_id = session_id
 
 
 @implementer(ISessionStore)
@@ -64,6 +123,7 @@ class MemorySessionStore:
     def __init__(self) -> None:
         self.failure: StoreFailed | None = None
         self._sessions: dict[str, _Session] = {}
+        self._kept: dict[str, KeptRun] = {}
 
     def open(self) -> Deferred[int]:
         return self._do(lambda: 0)
@@ -75,17 +135,49 @@ class MemorySessionStore:
     def history(self, session_key: str, fresh_after_ms: int) -> Deferred[History]:
         return self._do(lambda: self._history(session_key, fresh_after_ms))
 
+    def transcript(self, session_key: str, limit: int) -> Deferred[Transcript | None]:
+        return self._do(lambda: self._transcript(session_key, limit))
+
     def begin_turn(self, turn: TurnStart) -> Deferred[None]:
         return self._do(lambda: self._begin_turn(turn))
 
     def end_turn(self, turn: TurnEnd) -> Deferred[None]:
         return self._do(lambda: self._end_turn(turn))
 
+    def find_session(self, session_key: str) -> Deferred[SessionSummary | None]:
+        return self._do(lambda: self._find_session(session_key))
+
     def list_sessions(self) -> Deferred[list[SessionSummary]]:
         return self._do(self._list_sessions)
 
+    def patch(
+        self,
+        session_key: str,
+        changes: Mapping[str, str | None],
+        *,
+        agent_id: str,
+        new_session_id: str,
+        now_ms: int,
+    ) -> Deferred[SessionSummary]:
+        fresh = _Transcript(agent_id, now_ms, now_ms)
+        return self._do(
+            lambda: self._patch(session_key, changes, new_session_id, fresh)
+        )
+
+    def inject(
+        self, session_key: str, message: AssistantMessage, run_id: str, now_ms: int
+    ) -> Deferred[bool]:
+        return self._do(lambda: self._inject(session_key, message, run_id, now_ms))
+
     def reset(self, session_key: str, session_id: str, now_ms: int) -> Deferred[bool]:
         return self._do(lambda: self._reset(session_key, session_id, now_ms))
+
+    def compact(
+        self, session_key: str, keep: int, new_session_id: str, now_ms: int
+    ) -> Deferred[Compacted | None]:
+        return self._do(
+            lambda: self._compact(session_key, keep, new_session_id, now_ms)
+        )
 
     def delete(self, session_key: str) -> Deferred[bool]:
         return self._do(lambda: self._sessions.pop(session_key, None) is not None)
@@ -93,88 +185,156 @@ class MemorySessionStore:
     def prune_anonymous(self, before_ms: int) -> Deferred[int]:
         return self._do(lambda: self._prune_anonymous(before_ms))
 
+    def usage(self, since_ms: int) -> Deferred[list[UsageLine]]:
+        return self._do(lambda: self._usage(since_ms))
+
+    def find_kept(self, key: str, after_ms: int) -> Deferred[KeptRun | None]:
+        return self._do(lambda: self._find_kept(key, after_ms))
+
+    def prune_kept(self, before_ms: int) -> Deferred[int]:
+        return self._do(lambda: self._prune_kept(before_ms))
+
     def _do(self, work: Callable[[], _R]) -> Deferred[_R]:
         if self.failure is not None:
             return fail(self.failure)
         try:
             return succeed(work())
-        except StoreFailed as error:
+        except GatewayError as error:
             return fail(error)
 
     def _history(self, session_key: str, fresh_after_ms: int) -> History:
         session = self._sessions.get(session_key)
-        if session is None or session.current.updated_at_ms < fresh_after_ms:
+        if session is None:
             return History()
+        if session.current.updated_at_ms < fresh_after_ms:
+            return History(settings=session.settings)
         return History(
-            session_id=session.session_id, messages=tuple(session.current.messages)
+            session_id=session.session_id,
+            messages=tuple(entry.message for entry in session.current.entries),
+            settings=session.settings,
+        )
+
+    def _transcript(self, session_key: str, limit: int) -> Transcript | None:
+        session = self._sessions.get(session_key)
+        if session is None:
+            return None
+        entries = [
+            _told(seq, entry, session.current.runs.get(entry.run_id))
+            for seq, entry in enumerate(session.current.entries, 1)
+        ]
+        return Transcript(
+            session_id=session.session_id,
+            settings=session.settings,
+            entries=tuple(entries[max(0, len(entries) - limit) :]),
         )
 
     def _begin_turn(self, turn: TurnStart) -> None:
         session = self._sessions.setdefault(
             turn.session_key, _Session(session_id=turn.session_id)
         )
+        at_ms = turn.started_at_ms
         transcript = session.transcripts.setdefault(
-            turn.session_id,
-            _Transcript(
-                agent_id=turn.agent_id,
-                created_at_ms=turn.started_at_ms,
-                updated_at_ms=turn.started_at_ms,
-                anonymous=turn.anonymous,
-                provider=turn.provider,
-                model=turn.model,
-            ),
+            turn.session_id, _Transcript(turn.agent_id, at_ms, at_ms)
         )
-        if turn.run_id in transcript.runs:
+        if transcript.is_running(turn.run_id) and turn.key is None:
             raise StoreFailed("The session store has this run already.")
         session.session_id = turn.session_id
-        transcript.updated_at_ms = turn.started_at_ms
+        transcript.updated_at_ms = at_ms
         transcript.anonymous = turn.anonymous
         transcript.provider, transcript.model = turn.provider, turn.model
-        transcript.messages.extend(turn.messages)
-        transcript.runs[turn.run_id] = "running"
+        transcript.append(turn.run_id, at_ms, turn.messages)
+        key = None
+        if turn.key is not None:
+            key = turn.key.value
+            self._kept[key] = KeptRun(
+                run_id=turn.run_id,
+                agent_id=turn.agent_id,
+                session_key=turn.session_key,
+                fingerprint=turn.key.fingerprint,
+                created_at_ms=at_ms,
+                outcome=None,
+            )
+        transcript.runs[turn.run_id] = _Run(turn.provider, turn.model, key)
 
     def _end_turn(self, turn: TurnEnd) -> None:
         session = self._sessions.get(turn.session_key)
         if session is None or turn.session_id not in session.transcripts:
+            for key, kept in list(self._kept.items()):
+                if (kept.session_key, kept.outcome) == (turn.session_key, None):
+                    self._keep_outcome(key, turn)
             return
         transcript = session.transcripts[turn.session_id]
-        if transcript.runs.get(turn.run_id) != "running":
-            raise StoreFailed("The session store has no such running run.")
-        transcript.runs[turn.run_id] = turn.state
-        transcript.messages.extend(turn.messages)
+        if not transcript.is_running(turn.run_id):
+            transcript = session.find_running(turn.run_id)
+        run = transcript.runs[turn.run_id]
+        run.state, run.usage, run.ended_at_ms = turn.state, turn.usage, turn.ended_at_ms
+        transcript.append(turn.run_id, turn.ended_at_ms, turn.messages)
         transcript.updated_at_ms = turn.ended_at_ms
         transcript.aborted_last_run = turn.state == "aborted"
         if turn.usage != Usage():
             transcript.usage = turn.usage
+        if run.key is not None:
+            self._keep_outcome(run.key, turn)
+
+    def _keep_outcome(self, key: str, turn: TurnEnd) -> None:
+        kept = self._kept.get(key)
+        if kept is None or kept.run_id != turn.run_id:
+            return
+        if turn.kept is None:
+            del self._kept[key]
+        else:
+            self._kept[key] = msgspec.structs.replace(kept, outcome=turn.kept)
+
+    def _find_session(self, session_key: str) -> SessionSummary | None:
+        session = self._sessions.get(session_key)
+        return None if session is None else _summary(session_key, session)
 
     def _list_sessions(self) -> list[SessionSummary]:
-        summaries = [
-            SessionSummary(
-                session_key=session_key,
-                session_id=session.session_id,
-                agent_id=session.current.agent_id,
-                created_at_ms=session.current.created_at_ms,
-                updated_at_ms=session.current.updated_at_ms,
-                anonymous=session.current.anonymous,
-                aborted_last_run=session.current.aborted_last_run,
-                provider=session.current.provider,
-                model=session.current.model,
-                input_tokens=session.current.usage.prompt_tokens,
-                output_tokens=session.current.usage.completion_tokens,
-                total_tokens=session.current.usage.total_tokens,
-            )
-            for session_key, session in self._sessions.items()
-        ]
+        summaries = [_summary(key, session) for key, session in self._sessions.items()]
         return sorted(summaries, key=lambda one: (-one.updated_at_ms, one.session_key))
+
+    def _patch(
+        self,
+        session_key: str,
+        changes: Mapping[str, str | None],
+        new_session_id: str,
+        fresh: _Transcript,
+    ) -> SessionSummary:
+        session = self._sessions.get(session_key)
+        if session is None:
+            session = _Session(new_session_id, {new_session_id: fresh})
+        label = changes.get("label")
+        for key, other in self._sessions.items():
+            if (
+                label is not None
+                and key != session_key
+                and other.settings.label == label
+                and other.current.agent_id == session.current.agent_id
+            ):
+                raise LabelTaken(f"label already in use: {label}", param="label")
+        self._sessions[session_key] = session
+        session.settings = msgspec.structs.replace(session.settings, **changes)
+        session.current.updated_at_ms = max(
+            session.current.updated_at_ms, fresh.updated_at_ms
+        )
+        return _summary(session_key, session)
+
+    def _inject(
+        self, session_key: str, message: AssistantMessage, run_id: str, now_ms: int
+    ) -> bool:
+        session = self._sessions.get(session_key)
+        if session is None:
+            return False
+        session.current.append(run_id, now_ms, [message])
+        session.current.updated_at_ms = max(session.current.updated_at_ms, now_ms)
+        return True
 
     def _reset(self, session_key: str, session_id: str, now_ms: int) -> bool:
         session = self._sessions.get(session_key)
         if session is None:
             return False
-        if session_id in session.transcripts:
-            raise StoreFailed("The session store has this session already.")
         old = session.current
-        session.transcripts[session_id] = _Transcript(
+        fresh = _Transcript(
             agent_id=old.agent_id,
             created_at_ms=now_ms,
             updated_at_ms=now_ms,
@@ -182,8 +342,39 @@ class MemorySessionStore:
             provider=old.provider,
             model=old.model,
         )
-        session.session_id = session_id
+        session.go_on(session_id, fresh)
+        session.settings = SessionSettings(
+            **{name: getattr(session.settings, name) for name in _OUTLIVE_A_RESET}
+        )
         return True
+
+    def _compact(
+        self, session_key: str, keep: int, new_session_id: str, now_ms: int
+    ) -> Compacted | None:
+        session = self._sessions.get(session_key)
+        if session is None:
+            return None
+        old, archived = session.current, session.session_id
+        if len(old.entries) <= keep:
+            return Compacted(kept=len(old.entries), archived=None)
+        entries = _kept_entries(old.entries, keep)
+        kept_ids = {entry.run_id for entry in entries}
+        moved = {
+            run_id: run
+            for run_id, run in old.runs.items()
+            if run_id in kept_ids or run.state == "running"
+        }
+        fresh = attrs.evolve(
+            old,
+            updated_at_ms=max(old.updated_at_ms, now_ms),
+            usage=Usage(),
+            entries=entries,
+            runs=moved,
+        )
+        session.go_on(new_session_id, fresh)
+        for run_id in moved:
+            del old.runs[run_id]
+        return Compacted(kept=len(entries), archived=archived)
 
     def _prune_anonymous(self, before_ms: int) -> int:
         due = [
@@ -196,3 +387,89 @@ class MemorySessionStore:
         for session_key in due:
             del self._sessions[session_key]
         return len(due)
+
+    def _usage(self, since_ms: int) -> list[UsageLine]:
+        lines: dict[tuple[str, str, str], UsageLine] = {}
+        for session in self._sessions.values():
+            for transcript in session.transcripts.values():
+                for run in transcript.runs.values():
+                    if run.ended_at_ms is not None and run.ended_at_ms >= since_ms:
+                        _count(lines, run, run.ended_at_ms)
+        return [lines[place] for place in sorted(lines)]
+
+    def _find_kept(self, key: str, after_ms: int) -> KeptRun | None:
+        kept = self._kept.get(key)
+        return None if kept is None or kept.created_at_ms < after_ms else kept
+
+    def _prune_kept(self, before_ms: int) -> int:
+        due = [key for key, one in self._kept.items() if one.created_at_ms < before_ms]
+        for key in due:
+            del self._kept[key]
+        return len(due)
+
+
+def _told(seq: int, entry: _Entry, run: _Run | None) -> TranscriptEntry:
+    return TranscriptEntry(
+        seq=seq,
+        run_id=entry.run_id,
+        created_at_ms=entry.created_at_ms,
+        message=entry.message,
+        provider=None if run is None else run.provider,
+        model=None if run is None else run.model,
+        usage=None if run is None else run.usage,
+        state=None if run is None else run.state,
+    )
+
+
+def _summary(session_key: str, session: _Session) -> SessionSummary:
+    current = session.current
+    return SessionSummary(
+        session_key=session_key,
+        session_id=session.session_id,
+        agent_id=current.agent_id,
+        created_at_ms=current.created_at_ms,
+        updated_at_ms=current.updated_at_ms,
+        anonymous=current.anonymous,
+        aborted_last_run=current.aborted_last_run,
+        provider=current.provider,
+        model=current.model,
+        input_tokens=current.usage.prompt_tokens,
+        output_tokens=current.usage.completion_tokens,
+        total_tokens=current.usage.total_tokens,
+        messages=len(current.entries),
+        settings=session.settings,
+    )
+
+
+def _kept_entries(entries: list[_Entry], keep: int) -> list[_Entry]:
+    kept = entries[len(entries) - keep :]
+    for start, entry in enumerate(kept):
+        if isinstance(entry.message, UserMessage):
+            return kept[start:]
+    return kept
+
+
+def _count(
+    lines: dict[tuple[str, str, str], UsageLine], run: _Run, ended_at_ms: int
+) -> None:
+    day = datetime.fromtimestamp(ended_at_ms // 1000).strftime("%Y-%m-%d")
+    place = (day, run.provider, run.model)
+    line = lines.get(place) or UsageLine(
+        day=day,
+        provider=run.provider,
+        model=run.model,
+        runs=0,
+        prompt_tokens=0,
+        completion_tokens=0,
+        cached_tokens=0,
+        total_tokens=0,
+    )
+    usage = run.usage or Usage()
+    lines[place] = msgspec.structs.replace(
+        line,
+        runs=line.runs + 1,
+        prompt_tokens=line.prompt_tokens + usage.prompt_tokens,
+        completion_tokens=line.completion_tokens + usage.completion_tokens,
+        cached_tokens=line.cached_tokens + (usage.cached_tokens or 0),
+        total_tokens=line.total_tokens + usage.total_tokens,
+    )

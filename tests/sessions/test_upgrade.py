@@ -1,0 +1,106 @@
+"""A file of an earlier schema goes on as if it had always had the last one."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from moltbot_gw.interfaces import SessionSettings
+from moltbot_gw.messages import AssistantMessage, UserMessage
+from tests.sessions.conftest import MakeStore
+from tests.sessions.support import DONE, KEY, Pump, end, start
+
+_MESSAGES = (
+    b'{"role":"user","content":"hello"}',
+    b'{"role":"assistant","text":"hi","stop_reason":"stop"}',
+    b'{"role":"user","content":"and then?"}',
+)
+
+
+def _chain() -> list[tuple[int, str, int, bytes, bytes]]:
+    """Return rows as version 1 wrote them; the format of their hashes never changes."""
+    rows = []
+    current = sha256(b"id-1").digest()
+    for seq, body in enumerate(_MESSAGES, 1):
+        run_id = "run-2" if seq == 3 else "run-1"
+        place = json.dumps(["id-1", seq, run_id, 1000 * seq], separators=(",", ":"))
+        current = sha256(current + place.encode() + body).digest()
+        rows.append((seq, run_id, 1000 * seq, body, current))
+    return rows
+
+
+@pytest.fixture
+def version_1(path: Path) -> Path:
+    """A file of version 1: one whole turn, and one that a stop cut off."""
+    path.parent.mkdir()
+    script = files("moltbot_gw.sessions") / "schema" / "0001.sql"
+    rows = _chain()
+    with closing(sqlite3.connect(path, isolation_level=None)) as own:
+        own.execute("PRAGMA journal_mode=WAL")
+        own.executescript(script.read_text("utf-8"))
+        own.execute(
+            "INSERT INTO sessions VALUES (1, ?, 'id-1', 1, 'main', 1000, 3000, 0, 0,"
+            " 'local', 'm1', 7, 3, 10, 3, ?)",
+            (KEY, rows[-1][-1]),
+        )
+        own.executemany("INSERT INTO entries VALUES (1, ?, ?, ?, ?, ?)", rows)
+        own.execute(
+            "INSERT INTO runs VALUES (1, 'run-1', 'local', 'm1', 1000, 'done', 2000,"
+            " NULL, 7, 3, 10, NULL, NULL)"
+        )
+        own.execute(
+            "INSERT INTO runs (session, run_id, provider, model, started_ms, state)"
+            " VALUES (1, 'run-2', 'local', 'm1', 3000, 'running')"
+        )
+    return path
+
+
+@pytest.mark.usefixtures("version_1")
+def test_all_that_was_stored_is_read(make_store: MakeStore, pump: Pump) -> None:
+    store = make_store()
+    assert pump.wait(store.open()) == 1
+    history = pump.wait(store.history(KEY, 0))
+    assert history.messages == (
+        UserMessage(content="hello"),
+        AssistantMessage(text="hi", stop_reason="stop"),
+        UserMessage(content="and then?"),
+    )
+    assert history.settings == SessionSettings()
+    (summary,) = pump.wait(store.list_sessions())
+    assert (summary.messages, summary.total_tokens) == (3, 10)
+    transcript = pump.wait(store.transcript(KEY, 10))
+    assert transcript is not None
+    states = [one.state for one in transcript.entries]
+    assert states == ["done", "done", "interrupted"]
+    (line,) = pump.wait(store.usage(0))
+    assert (line.runs, line.total_tokens) == (1, 10)
+
+
+@pytest.mark.usefixtures("version_1")
+def test_what_is_stored_next_is_of_the_last_version(
+    make_store: MakeStore, pump: Pump
+) -> None:
+    store = make_store()
+    begun = start("run-2", idempotency_key="k", at_ms=5000)
+    pump.wait(store.begin_turn(begun))
+    pump.wait(store.end_turn(end("run-2", kept=DONE, at_ms=6000)))
+    pump.wait(
+        store.patch(
+            KEY, {"label": "mine"}, agent_id="main", new_session_id="x", now_ms=7000
+        )
+    )
+    pump.wait(store.close())
+
+    store = make_store()
+    assert pump.wait(store.open()) == 0
+    history = pump.wait(store.history(KEY, 0))
+    assert (len(history.messages), history.settings.label) == (5, "mine")
+    found = pump.wait(store.find_kept("k", 0))
+    assert found is not None
+    assert found.outcome == DONE
