@@ -96,22 +96,29 @@ class PromptBuilder:
         self._closing = (
             f"Runtime: agent={agent.id} | model={agent.model} | channel=webchat"
         )
+        self._second: int | None = None
+        self._before_extra = ""
 
     def build(self, extra: str, unix_time: float) -> str:
         """Return the prompt; *extra* is the client's own system text, kept verbatim.
 
         Only the local date stands in it, not the time, so that providers can keep the
-        prefix in their cache.
+        prefix in their cache.  A file that changes counts from the next second on:
+        under load, one look a second serves all runs.
         """
-        now = time.localtime(unix_time)
-        parts = [
-            self._opening,
-            time.strftime("Today is %A, %Y-%m-%d (%Z).", now),
-            self._files.section(),
-            extra,
-            self._closing,
-        ]
+        second = int(unix_time)
+        if second != self._second:
+            self._second, self._before_extra = second, self._build_start(unix_time)
+        parts = (self._before_extra, extra, self._closing)
         return "\n\n".join(part for part in parts if part)
+
+    def _build_start(self, unix_time: float) -> str:
+        now = time.localtime(unix_time)
+        parts = [self._opening, time.strftime("Today is %A, %Y-%m-%d (%Z).", now)]
+        section = self._files.section()
+        if section:
+            parts.append(section)
+        return "\n\n".join(parts)
 
 
 def _opening(agent: Agent) -> str:

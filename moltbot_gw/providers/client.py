@@ -8,6 +8,7 @@ settings and must serve no other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hyperlink import EncodedURL
@@ -42,6 +43,7 @@ from twisted.web.iweb import (
 )
 from zope.interface import implementer
 
+from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.pool import PooledAgent
 
 
@@ -98,16 +100,20 @@ class _NoCookies(IndexableCookieJar):
     def extract_cookies(self, response: Any, request: Any) -> None:
         """Keep none."""
 
+    def __iter__(self) -> Iterator[Any]:
+        """Show none."""
+        return iter(())
+
 
 @implementer(IAgent)
 class _PlainAgent:
-    """Asks for uncompressed answers and takes no other.
+    """Takes no compressed answer.
 
-    treq asks for gzip and inflates without a bound; it sits above this agent, so what
-    it asks for is overruled here and what it would inflate never reaches it.
+    treq inflates without a bound; it sits above this agent, so what it would inflate
+    never reaches it.
     """
 
-    def __init__(self, agent: IAgent) -> None:
+    def __init__(self, agent: PooledAgent) -> None:
         self._agent = agent
 
     def request(
@@ -117,8 +123,6 @@ class _PlainAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        assert headers is not None, "treq has made a copy for us to change"
-        headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
         waiting = self._agent.request(method, uri, headers, bodyProducer)
         return waiting.addCallback(self._check)
 
@@ -147,11 +151,13 @@ class ProviderClient:
         uri = URI.fromBytes(base_url)
         endpoint = _endpoint(reactor, uri, connect_timeout, tls_policy)
         self._agent = PooledAgent(endpoint, uri, reactor)
+        # Given with each request too: treq would make another jar for it.
+        self._no_cookies = _NoCookies()
         self._treq = HTTPClient(
-            _PlainAgent(self._agent), _NoCookies(), lambda body: body
+            _PlainAgent(self._agent), self._no_cookies, lambda body: body
         )
 
-    async def post(self, headers: Headers, body: bytes) -> IResponse:
+    async def post(self, headers: FixedHeaders, body: bytes) -> IResponse:
         """Send *body*; return the answer when its head is there, body undelivered.
 
         A pooled connection may die just as it is used; then, and only when no byte of
@@ -174,12 +180,13 @@ class ProviderClient:
         """Close the idle connections, and each other one after its answer."""
         return self._agent.close()
 
-    def _post(self, headers: Headers, body: bytes) -> Deferred[Any]:
+    def _post(self, headers: FixedHeaders, body: bytes) -> Deferred[Any]:
         return self._treq.request(
             "POST",
             _STAND_IN,
             headers=headers,
             data=BytesProducer(body),
+            cookies=self._no_cookies,
             allow_redirects=False,
             unbuffered=True,
             reactor=self._reactor,

@@ -16,6 +16,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from moltbot_gw.config import ModelEntry, ProviderEntry, Secret
 from moltbot_gw.providers.apikeys import find_api_key
 from moltbot_gw.providers.client import ProviderClient
+from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.openai import OpenAIProvider, OpenAISettings
 from moltbot_gw.wire.openai import Dialect
 
@@ -65,9 +66,9 @@ def build_provider(
     settings = OpenAISettings(
         name=name,
         url=url,
-        headers=headers,
+        headers=FixedHeaders(headers),
         model_headers={
-            model.id: _with_headers(headers, model.headers, where)
+            model.id: FixedHeaders(_with_headers(headers, model.headers, where))
             for model in entry.models
             if model.headers
         },

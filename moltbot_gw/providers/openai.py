@@ -19,7 +19,6 @@ from twisted.web.client import (
     ResponseFailed,
     ResponseNeverReceived,
 )
-from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
@@ -39,6 +38,7 @@ from moltbot_gw.providers.client import (
     discard,
     was_cancelled,
 )
+from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.safetext import safe_text
 from moltbot_gw.providers.streaming import (
     BodyTooLarge,
@@ -76,8 +76,8 @@ class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     url: str
-    headers: Headers
-    model_headers: Mapping[str, Headers]
+    headers: FixedHeaders
+    model_headers: Mapping[str, FixedHeaders]
     dialects: Mapping[str, Dialect]
     default_dialect: Dialect
     secrets: Sequence[str]

@@ -23,6 +23,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from moltbot_gw.providers.connection import ProviderConnection
+from moltbot_gw.providers.headers import FixedHeaders
 
 IDLE_SECONDS = 4.0
 """Below what servers allow: we rarely write into a connection that they just closed."""
@@ -46,10 +47,11 @@ class PooledAgent:
         self, endpoint: IStreamClientEndpoint, uri: URI, clock: IReactorTime
     ) -> None:
         self._endpoint = endpoint
-        self._target = uri.originForm
         default_port = 443 if uri.scheme == b"https" else 80
         host = b"[%s]" % uri.host if b":" in uri.host else uri.host
-        self._host = host if uri.port == default_port else b"%s:%d" % (host, uri.port)
+        if uri.port != default_port:
+            host = b"%s:%d" % (host, uri.port)
+        self._opening = b" %s HTTP/1.1\r\nHost: %s\r\n" % (uri.originForm, host)
         self._clock = clock
         self._idle: dict[ProviderConnection, float] = {}
         self._sweeping: IDelayedCall | None = None
@@ -64,7 +66,8 @@ class PooledAgent:
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
         """Send a request to this agent's own address, whatever *uri* is."""
-        head = self._head(method, headers or Headers(), bodyProducer)
+        assert isinstance(headers, FixedHeaders), "treq hands on what it was given"
+        head = self._head(method, headers, bodyProducer)
         while self._idle:
             connection, since = self._idle.popitem()
             if self._clock.seconds() - since < IDLE_SECONDS:
@@ -112,14 +115,12 @@ class PooledAgent:
             self._stop_sweeping()
 
     def _head(
-        self, method: bytes, headers: Headers, producer: IBodyProducer | None
+        self, method: bytes, headers: FixedHeaders, producer: IBodyProducer | None
     ) -> bytes:
-        lines = [b"%s %s HTTP/1.1\r\nHost: %s" % (method, self._target, self._host)]
-        for name, values in headers.getAllRawHeaders():
-            lines.extend(b"%s: %s" % (name, value) for value in values)
-        if producer is not None:
-            lines.append(b"Content-Length: %d" % producer.length)
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+        length = (
+            b"" if producer is None else b"Content-Length: %d\r\n" % producer.length
+        )
+        return b"%s%s%s%s\r\n" % (method, self._opening, headers.lines, length)
 
     def _sweep(self) -> None:
         self._sweeping = None

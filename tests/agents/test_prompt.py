@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.prompt import (
     EXPECTED_FILES,
     MAX_FILE_BYTES,
@@ -14,7 +15,7 @@ from moltbot_gw.agents.prompt import (
     PromptBuilder,
     WorkspaceFiles,
 )
-from moltbot_gw.agents.roster import Agent, ModelRef
+from moltbot_gw.agents.roster import Agent
 
 NOON = 1769774400.0  # Friday, 2026-01-30, in UTC
 
@@ -159,3 +160,13 @@ def test_date_is_the_local_one(tmp_path: Path) -> None:
 def test_prompt_is_the_same_all_day(tmp_path: Path) -> None:
     builder = PromptBuilder(agent_of(tmp_path))
     assert builder.build("x", NOON) == builder.build("x", NOON + 3600)
+
+
+def test_a_changed_file_counts_from_the_next_second_on(tmp_path: Path) -> None:
+    builder = PromptBuilder(agent_of(tmp_path))
+    soul = tmp_path / "SOUL.md"
+    soul.write_text("calm")
+    assert "calm" in builder.build("", NOON)
+    soul.write_text("very lively")
+    assert "calm" in builder.build("", NOON + 0.9)
+    assert "very lively" in builder.build("extra", NOON + 1.0)

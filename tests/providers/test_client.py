@@ -31,6 +31,7 @@ from moltbot_gw.providers.client import (
     ProviderClient,
     discard,
 )
+from moltbot_gw.providers.headers import FixedHeaders
 from tests.integration.waiting import (
     clean_reactor,
     fake_provider,
@@ -81,7 +82,7 @@ class Caller:
         self.client = ProviderClient(reactor, self.url.encode(), connect_timeout=5.0)
 
     def post(self, body: bytes = b"{}") -> Deferred[IResponse]:
-        headers = Headers({b"X-Test": [b"yes"]})
+        headers = FixedHeaders(Headers({b"X-Test": [b"yes"]}))
         return within(5, start(self.client.post(headers, body)))
 
 
@@ -304,7 +305,7 @@ def test_connecting_is_given_up_after_its_time_out() -> None:
     memory = MemoryReactorClock()
     url = "http://127.0.0.1:9/v1"
     client = _memory_client(memory, url)
-    failures = _failure_of(start(client.post(Headers(), b"{}")))
+    failures = _failure_of(start(client.post(FixedHeaders(Headers()), b"{}")))
     ((_, _, factory, timeout, _),) = memory.tcpClients
     assert timeout == 5.0
     memory.advance(4.9)
@@ -317,7 +318,7 @@ def test_cancel_while_connecting_stops_the_attempt() -> None:
     memory = MemoryReactorClock()
     url = "http://127.0.0.1:9/v1"
     client = _memory_client(memory, url)
-    waiting = start(client.post(Headers(), b"{}"))
+    waiting = start(client.post(FixedHeaders(Headers()), b"{}"))
     failures = _failure_of(waiting)
     waiting.cancel()
     assert failures[0].check(CancelledError, ConnectingCancelledError)
@@ -340,7 +341,7 @@ def test_name_that_does_not_resolve_is_an_error() -> None:
     memory.nameResolver = NoNames()  # type: ignore[assignment]
     url = "http://provider.invalid/v1"
     client = _memory_client(memory, url)
-    failures = _failure_of(start(client.post(Headers(), b"{}")))
+    failures = _failure_of(start(client.post(FixedHeaders(Headers()), b"{}")))
     assert failures[0].check(DNSLookupError)
 
 

@@ -29,6 +29,7 @@ from zope.interface.verify import verifyObject
 
 from moltbot_gw.providers.client import BytesProducer
 from moltbot_gw.providers.connection import MAX_HEAD_BYTES
+from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.pool import (
     IDLE_SECONDS,
     MAX_IDLE_CONNECTIONS,
@@ -97,7 +98,7 @@ class Caller:
         self.agent = PooledAgent(self.provider, URI.fromBytes(url), self.clock)
 
     def ask(self, body: bytes = b"{}") -> Deferred[IResponse]:
-        headers = Headers({b"X-A": [b"1"]})
+        headers = FixedHeaders(Headers({b"X-A": [b"1"]}))
         return self.agent.request(b"POST", b"", headers, BytesProducer(body))
 
     def receive(self, data: bytes, index: int = 0) -> None:
@@ -137,6 +138,7 @@ def test_a_request_is_written_whole(caller: Caller) -> None:
     caller.ask(b"body").addErrback(lambda _: None)
     assert caller.provider.sockets[0].value() == (
         b"POST /v1/x HTTP/1.1\r\nHost: provider.test:8000\r\nX-A: 1\r\n"
+        b"Accept-Encoding: identity\r\n"
         b"Content-Length: 4\r\n\r\nbody"
     )
 
