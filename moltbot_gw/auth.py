@@ -8,8 +8,14 @@ There is no exemption for loopback: behind a reverse proxy everybody is local.
 from __future__ import annotations
 
 import hmac
+import math
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from hashlib import sha256
+
+from twisted.internet.interfaces import IReactorTime
+
+from moltbot_gw.errors import TooManyFailures
 
 MIN_SECRET_CHARS = 16
 """Below this a secret is warned of on loopback and refused on any other address."""
@@ -45,6 +51,60 @@ class SharedSecret:
         """Whether *presented* is the secret; None is not."""
         digest = sha256(presented or b"").digest()
         return hmac.compare_digest(digest, self._digest) and presented is not None
+
+
+class AuthLimiter:
+    """Counts failed authentications by address, for both edges.
+
+    After *most* failures within ``WINDOW`` an address is refused unheard, the right
+    secret too, until the oldest of them is a window old: otherwise each answer would
+    still tell a guesser whether the guess was right.  Loopback is an address like any
+    other, because other users and pages in a browser guess from there.
+    """
+
+    WINDOW = 60.0
+    MOST_ADDRESSES = 4096
+
+    def __init__(self, clock: IReactorTime, most: int) -> None:
+        self._clock = clock
+        self._most = most
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has failed lately."""
+        return not self._failures
+
+    def check(self, address: str) -> None:
+        """Raise ``TooManyFailures`` if *address* has failed too often."""
+        now = self._clock.seconds()
+        self._forget(now - self.WINDOW)
+        times: Sequence[float] = self._failures.get(address, ())
+        left = times[0] + self.WINDOW - now if len(times) == self._most else 0.0
+        if left > 0:
+            wait = math.ceil(left)
+            raise TooManyFailures(
+                f"Too many wrong secrets came from this address; wait {wait} seconds.",
+                retry_after=wait,
+            )
+
+    def failed(self, address: str) -> None:
+        """Note that *address* brought a wrong secret."""
+        now = self._clock.seconds()
+        self._forget(now - self.WINDOW)
+        times = self._failures.setdefault(address, deque(maxlen=self._most))
+        times.append(now)
+        self._failures.move_to_end(address)
+        if len(self._failures) > self.MOST_ADDRESSES:
+            self._failures.popitem(last=False)
+
+    def _forget(self, before: float) -> None:
+        """Drop who has not failed since *before*; who failed last stands last."""
+        while self._failures:
+            address, times = next(iter(self._failures.items()))
+            if times[-1] > before:
+                break
+            del self._failures[address]
 
 
 def bearer_of(values: Sequence[bytes]) -> bytes | None:

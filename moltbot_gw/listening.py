@@ -152,7 +152,7 @@ def _hosts(settings: Settings) -> list[str]:
     if mode == "lan":
         return ["0.0.0.0"]  # noqa: S104  (what the mode is for)
     if mode == "tailnet":
-        return [_tailnet_address() or "127.0.0.1"]
+        return [tailnet_address() or "127.0.0.1"]
     host = settings.config.gateway.custom_bind_host
     if not host:
         raise StartRefused("gateway.bind is custom, but customBindHost is not set")
@@ -171,7 +171,7 @@ def _can_bind(host: str) -> bool:
     return True
 
 
-def _tailnet_address() -> str | None:
+def tailnet_address() -> str | None:
     """Return this machine's address in Tailscale's range (100.64.0.0/10), if any."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():

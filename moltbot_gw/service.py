@@ -1,7 +1,6 @@
-"""The composition root: builds the gateway from its settings, starts and stops it.
+"""The running gateway: what is started, and in which order it is stopped.
 
-Only this module knows every concrete class.  The order of stopping is the point of
-``GatewayService``: a MultiService would stop all its children at once and not wait.
+That order is the point: a MultiService would stop its children at once and not wait.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,40 +16,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from moltbot_gw import __version__
-from moltbot_gw.agents.lanes import Lanes
-from moltbot_gw.agents.roster import Roster, build_roster
+from moltbot_gw.agents.keyed import KEPT_SECONDS
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.auth import SharedSecret
-from moltbot_gw.config import Reset
-from moltbot_gw.config import Session as SessionConfig
+from moltbot_gw.controlplane import ControlPlane
 from moltbot_gw.errors import StoreFailed
-from moltbot_gw.http.api import build_api
-from moltbot_gw.http.channel import Timeouts
-from moltbot_gw.http.completions import CompletionsHandler
-from moltbot_gw.http.gate import CorsPolicy, Gate
-from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.interfaces import IModelProvider
-from moltbot_gw.listening import Listener, build_listeners, in_use, probe_ports
-from moltbot_gw.providers.echo import EchoProvider
-from moltbot_gw.providers.factory import BadProvider, build_provider, is_served
-from moltbot_gw.refusal import EXIT_CONFIG, StartRefused
-from moltbot_gw.sessions import (
-    ResetPolicy,
-    SqliteSessionStore,
-    fresh_after_ms,
-    session_kind,
-)
+from moltbot_gw.listening import Listener, in_use
+from moltbot_gw.logfile import LogFile
+from moltbot_gw.refusal import EXIT_CONFIG
+from moltbot_gw.sessions import SqliteSessionStore
 from moltbot_gw.settings import Settings, weakness_of
 from moltbot_gw.statelock import StateLock
 
 _log = Logger()
 
-STORE_FILE = "sessions.sqlite3"
 PRUNE_SECONDS = 600.0
 CLOSE_SECONDS = 2.0
 """How long the last bytes may take to leave when the gateway stops."""
@@ -70,18 +54,22 @@ class GatewayService(Service):
         listeners: Sequence[Listener],
         site: GatewaySite,
         agents: AgentService,
+        control: ControlPlane,
         store: SqliteSessionStore,
         providers: Sequence[IModelProvider],
         lock: StateLock,
+        log_file: LogFile,
         reactor: Any,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
         self._site = site
         self._agents = agents
+        self._control = control
         self._store = store
         self._providers = providers
         self._lock = lock
+        self._log_file = log_file
         self._ports: list[IListeningPort] = []
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
@@ -104,6 +92,7 @@ class GatewayService(Service):
     def startService(self) -> None:
         """Say what is there, and open the store."""
         super().startService()
+        globalLogPublisher.addObserver(self._log_file)
         for notice in self._settings.notices:
             _log.warn("{notice}", notice=notice)
         weakness = weakness_of(self._settings)
@@ -128,6 +117,7 @@ class GatewayService(Service):
                 await stopping
         try:
             await self._agents.drain(self._settings.config.gateway.drain_seconds)
+            await self._control.close("gateway stopping")
             await self._site.close(CLOSE_SECONDS)
             for provider in self._providers:
                 await provider.close()
@@ -136,6 +126,8 @@ class GatewayService(Service):
             await self._store.close()
             self._lock.release()
         _log.info("the gateway has stopped")
+        globalLogPublisher.removeObserver(self._log_file)
+        self._log_file.flush()
 
     async def _open_store(self) -> None:
         try:
@@ -150,9 +142,9 @@ class GatewayService(Service):
     async def _prune(self) -> None:
         retention = self._settings.config.session.anonymous_retention_seconds
         try:
-            pruned = await self._store.prune_anonymous(
-                int((time.time() - retention) * 1000)
-            )
+            now = time.time()
+            pruned = await self._store.prune_anonymous(int((now - retention) * 1000))
+            await self._store.prune_kept(int((now - KEPT_SECONDS) * 1000))
         except StoreFailed as error:
             if self._pruning.running:
                 _log.error("pruning failed: {error}", error=error.message)
@@ -185,106 +177,6 @@ class GatewayService(Service):
             self._reactor.stop()
 
 
-def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
-    """Build the gateway; raise ``StartRefused`` if it must not start."""
-    config = settings.config
-    listeners = build_listeners(settings, reactor)
-    providers = _build_providers(settings, reactor)
-    roster = build_roster(
-        config, settings.home, settings.environ.get("CLAWDBOT_PROFILE")
-    )
-    _warn_of_missing_providers(roster, providers)
-    lock = StateLock(settings.state)
-    probe_ports(listeners)
-    store = SqliteSessionStore(settings.state / STORE_FILE, reactor)
-    limits = config.gateway.limits
-    agents = AgentService(
-        roster=roster,
-        providers=providers,
-        store=store,
-        lanes=Lanes(
-            max_concurrent=config.agents.defaults.max_concurrent,
-            max_waiting=limits.max_queued_runs,
-            max_waiting_per_session=limits.max_queued_per_session,
-        ),
-        clock=reactor,
-        unix_time=time.time,
-        fresh_after_ms=_freshness(config.session),
-        max_run_bytes=limits.max_run_bytes,
-    )
-    return GatewayService(
-        settings=settings,
-        listeners=listeners,
-        site=_build_site(settings, agents, reactor),
-        agents=agents,
-        store=store,
-        providers=tuple(providers.values()),
-        lock=lock,
-        reactor=reactor,
-    )
-
-
-def _build_site(settings: Settings, agents: AgentService, reactor: Any) -> GatewaySite:
-    http = settings.config.gateway.http
-    completions = CompletionsHandler(
-        agents=agents,
-        clock=reactor,
-        unix_time=time.time,
-        on_disconnect=http.endpoints.chat_completions.on_disconnect,
-        keep_alive=http.keep_alive_seconds,
-        global_scope=settings.config.session.scope == "global",
-    )
-    return GatewaySite(
-        build_api(completions, ModelsHandler(agents.roster, int(time.time()))),
-        gate=Gate(
-            secret=SharedSecret(settings.secret.reveal()),
-            enabled=settings.enabled,
-            max_body_bytes=http.endpoints.chat_completions.max_body_bytes,
-            cors=CorsPolicy(http.cors.allowed_origins),
-        ),
-        timeouts=Timeouts(
-            header=http.header_timeout_seconds,
-            body=http.body_timeout_seconds,
-            idle=http.idle_timeout_seconds,
-            stall=http.stall_timeout_seconds,
-        ),
-        clock=reactor,
-    )
-
-
-def _build_providers(settings: Settings, reactor: Any) -> dict[str, IModelProvider]:
-    providers: dict[str, IModelProvider] = {"echo": EchoProvider(reactor)}
-    for name, entry in settings.config.models.providers.items():
-        if not is_served(entry):
-            _log.warn(
-                "models.providers.{name}: the API {api} is not served yet",
-                name=name,
-                api=entry.api,
-            )
-            continue
-        try:
-            providers[name.lower()] = build_provider(
-                name, entry, settings.environ, reactor
-            )
-        except BadProvider as error:
-            raise StartRefused(
-                f"Invalid config at {settings.config_path}:\n  {error}"
-            ) from None
-    return providers
-
-
-def _warn_of_missing_providers(
-    roster: Roster, providers: dict[str, IModelProvider]
-) -> None:
-    for agent in roster.agents.values():
-        if agent.model.provider not in providers:
-            _log.warn(
-                "agent {agent} cannot run: its model {model} has no provider here",
-                agent=agent.id,
-                model=str(agent.model),
-            )
-
-
 def _calm_collector() -> None:
     """Keep the garbage collector from walking everything again and again.
 
@@ -295,33 +187,6 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
-
-
-def _freshness(session: SessionConfig) -> Callable[[str], int]:
-    """Return the function from a session's key to the time before which it is stale.
-
-    The channel's own rule replaces all others, then the kind's, then the general one,
-    then the older ``idleMinutes``; without any, sessions start afresh at four.
-    """
-
-    def cutoff(session_key: str) -> int:
-        chosen: Reset | None = session.reset_by_channel.get("webchat")
-        if chosen is None and session.reset_by_type is not None:
-            chosen = getattr(session.reset_by_type, session_kind(session_key))
-        chosen = chosen or session.reset
-        if chosen is None and session.idle_minutes is not None:
-            policy = ResetPolicy(mode="idle", idle_minutes=session.idle_minutes)
-        elif chosen is None:
-            policy = ResetPolicy()
-        else:
-            policy = ResetPolicy(
-                mode=chosen.mode or "daily",
-                at_hour=chosen.at_hour,
-                idle_minutes=chosen.idle_minutes,
-            )
-        return fresh_after_ms(policy, int(time.time() * 1000))
-
-    return cutoff
 
 
 def _dev_banner(settings: Settings, address: str) -> str:

@@ -21,6 +21,8 @@ from moltbot_gw.config import (
 )
 from moltbot_gw.refusal import StartRefused
 
+STORE_FILE = "sessions.sqlite3"
+LOG_FOLDER = "logs"
 DEV_FOLDER = ".clawdbot-dev"
 DEV_PORT = 19001
 DEV_TOKEN_FILE = "gateway.token"  # noqa: S105  (a file's name)

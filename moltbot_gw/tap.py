@@ -90,7 +90,7 @@ def makeService(options: Options) -> IService:
     os.umask(0o077)
     from twisted.internet import reactor
 
-    from moltbot_gw.service import build_gateway
+    from moltbot_gw.building import build_gateway
 
     try:
         service = build_gateway(_settings_of(options), reactor)

@@ -10,16 +10,20 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from moltbot_gw.agents.catalog import ModelRef
+from moltbot_gw.agents.keyed import kept_outcome
 from moltbot_gw.agents.lanes import LaneTicket
 from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent
 from moltbot_gw.agents.run import Run
-from moltbot_gw.agents.turns import news_of, without_retry
+from moltbot_gw.agents.thinking import with_thinking
+from moltbot_gw.agents.turns import has_images, news_of, without_retry
 from moltbot_gw.errors import (
     Draining,
     GatewayError,
     InternalError,
+    InvalidRequest,
     RunAborted,
     RunTimedOut,
 )
@@ -28,6 +32,7 @@ from moltbot_gw.interfaces import (
     History,
     IModelProvider,
     ISessionStore,
+    SessionSettings,
     TurnEnd,
     TurnStart,
 )
@@ -41,13 +46,15 @@ class ExecutionTools(msgspec.Struct, frozen=True, kw_only=True):
     """What every run needs and none owns.
 
     *unix_time* is the wall clock, in seconds; *fresh_after_ms* maps a store
-    key to the time (Unix ms) before which its session counts as too old.
+    key to the time (Unix ms) before which its session counts as too old; *choose_model*
+    says what an agent runs in a session with certain settings, and who provides it.
     """
 
     store: ISessionStore
     clock: IReactorTime
     unix_time: Callable[[], float]
     fresh_after_ms: Callable[[str], int]
+    choose_model: Callable[[Agent, SessionSettings], tuple[ModelRef, IModelProvider]]
 
 
 class Execution:
@@ -65,7 +72,6 @@ class Execution:
         run: Run,
         ticket: LaneTicket,
         agent: Agent,
-        provider: IModelProvider,
         prompt: PromptBuilder,
         request: RunRequest,
     ) -> None:
@@ -73,7 +79,6 @@ class Execution:
         self._run = run
         self._ticket = ticket
         self._agent = agent
-        self._provider = provider
         self._prompt = prompt
         self._request = request
         self._session_id = ""
@@ -98,30 +103,45 @@ class Execution:
     async def _steps(self) -> RunOutcome:
         if not self._ticket.take_free():
             await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
-        call = await self._begin()
-        outcome = await self._call_model(call)
+        call, provider = await self._begin()
+        outcome = await self._call_model(call, provider)
         await self._store_end(outcome)
         return outcome
 
-    async def _begin(self) -> ModelRequest:
+    async def _begin(self) -> tuple[ModelRequest, IModelProvider]:
         """Read what the session holds, and store the first half of the turn."""
         request, tools = self._request, self._tools
         history = History()
         if not request.anonymous:
             fresh_after = tools.fresh_after_ms(request.store_key)
             history = await tools.store.history(request.store_key, fresh_after)
+        if request.session_id not in (None, history.session_id):
+            history = History(settings=history.settings)
         if self._run.cancelled is not None:
             raise self._run.cancelled
         news = news_of(request.messages, has_history=bool(history.messages))
-        self._session_id = history.session_id or request.new_session_id
+        model, provider = tools.choose_model(self._agent, history.settings)
+        if has_images(news) and not model.accepts_images:
+            raise InvalidRequest(
+                f"messages: the model {model} does not take images.", param="messages"
+            )
+        self._session_id = (
+            request.session_id or history.session_id or request.new_session_id
+        )
+        self._run.session_id, self._run.model = self._session_id, str(model)
         now = tools.unix_time()
         self._started_at_ms = int(now * 1000)
-        model = self._agent.model
         call = ModelRequest(
             model=model.model,
             system=self._prompt.build(request.extra_system, now),
             messages=without_retry(history.messages, news) + news,
-            options=request.options,
+            options=with_thinking(
+                request.options,
+                model,
+                request.thinking,
+                history.settings.thinking_level,
+                self._agent.thinking,
+            ),
         )
         await tools.store.begin_turn(
             TurnStart(
@@ -134,20 +154,21 @@ class Execution:
                 messages=news,
                 started_at_ms=self._started_at_ms,
                 anonymous=request.anonymous,
+                key=request.key,
             )
         )
-        return call
+        return call, provider
 
-    async def _call_model(self, call: ModelRequest) -> RunOutcome:
+    async def _call_model(
+        self, call: ModelRequest, provider: IModelProvider
+    ) -> RunOutcome:
         """Stream the model's answer into the run; return how that ended."""
         if self._run.cancelled is not None:
             return self._outcome(self._run.cancelled)
         self._run.begin(self._started_at_ms or 0)
-        timer = self._tools.clock.callLater(self._agent.timeout, self._time_out)
+        timer = self._tools.clock.callLater(self._timeout, self._time_out)
         try:
-            completion = await self._interruptible(
-                self._provider.stream(call, self._run)
-            )
+            completion = await self._interruptible(provider.stream(call, self._run))
         except GatewayError as error:
             return self._outcome(error)
         except Exception:
@@ -174,6 +195,9 @@ class Execution:
                 error_code=outcome.error.code if outcome.error else None,
                 usage=outcome.usage,
                 ended_at_ms=outcome.ended_at_ms,
+                kept=kept_outcome(outcome, text, reasoning)
+                if self._request.key
+                else None,
             )
         )
 
@@ -197,8 +221,12 @@ class Execution:
             raise self._run.cancelled
         return result
 
+    @property
+    def _timeout(self) -> float:
+        return self._request.timeout or self._agent.timeout
+
     def _time_out(self) -> None:
-        seconds = f"{self._agent.timeout:g}"
+        seconds = f"{self._timeout:g}"
         self._run.cancel(RunTimedOut(f"The run took longer than {seconds} seconds."))
 
     def _outcome(self, result: Completion | GatewayError) -> RunOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from moltbot_gw.interfaces import IdempotencyKey
 from moltbot_gw.messages import Message, SamplingOptions
 
 
@@ -13,7 +14,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     *session_key* is as the client spells it and only echoed; *store_key* is the one
     that lanes and store go by.  An *anonymous* session is new and will be pruned.
     *new_session_id* (a UUID) is used if the session has to be begun.
-    *extra_system* goes into the system prompt of this run and is not stored.
+    *extra_system* goes into the system prompt of this run and is not stored.  With a
+    *key* the same request starts no second run; *timeout* (seconds), *thinking* and
+    *session_id* replace the agent's and the session's own.
     """
 
     run_id: str
@@ -25,3 +28,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...]
     extra_system: str = ""
     options: SamplingOptions = SamplingOptions()
+    key: IdempotencyKey | None = None
+    timeout: float | None = None
+    session_id: str | None = None
+    thinking: str | None = None

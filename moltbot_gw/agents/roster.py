@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from moltbot_gw.agents.catalog import Catalog, ModelRef
 from moltbot_gw.config import (
     DEFAULT_MODEL,
     AgentEntry,
@@ -26,17 +27,6 @@ _MODEL = re.compile(
 )
 
 
-class ModelRef(msgspec.Struct, frozen=True):
-    """A model by its provider: ``provider/model``; the model's id may hold slashes."""
-
-    provider: str
-    model: str
-    accepts_images: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.model}"
-
-
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """One configured agent, with all defaults filled in."""
 
@@ -44,17 +34,23 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
     theme: str | None
     emoji: str | None
+    avatar: str | None = None
     workspace: Path
     model: ModelRef
     timeout: float
+    thinking: str | None = None
     bootstrap_max_chars: int
 
 
 class Roster(msgspec.Struct, frozen=True, kw_only=True):
-    """All agents by id, in the order of the configuration, and the default one."""
+    """All agents by id, in the order of the configuration, and the default one.
+
+    *catalog* has the models that they may be asked to use.
+    """
 
     agents: Mapping[str, Agent]
     default_id: str
+    catalog: Catalog = Catalog(Config())
 
     def from_model(self, model: str | None) -> str | None:
         """Return the agent id that a request's ``model`` names; None if it names none.
@@ -78,16 +74,22 @@ def build_roster(config: Config, home: Path, profile: str | None = None) -> Rost
     entries = config.agents.list or (AgentEntry(id="main"),)
     default = next((entry for entry in entries if entry.default), entries[0])
     default_id = normalize_agent_id(default.id)
+    catalog = Catalog(config)
     agents = {}
     for entry in entries:
         agent_id = normalize_agent_id(entry.id)
         folder = _workspace(config, entry, agent_id == default_id, profile)
-        agents[agent_id] = _agent(config, entry, agent_id, home, folder)
-    return Roster(agents=agents, default_id=default_id)
+        agents[agent_id] = _agent(config, entry, agent_id, home, folder, catalog)
+    return Roster(agents=agents, default_id=default_id, catalog=catalog)
 
 
 def _agent(
-    config: Config, entry: AgentEntry, agent_id: str, home: Path, folder: str
+    config: Config,
+    entry: AgentEntry,
+    agent_id: str,
+    home: Path,
+    folder: str,
+    catalog: Catalog,
 ) -> Agent:
     identity = entry.identity
     return Agent(
@@ -95,9 +97,11 @@ def _agent(
         name=(identity.name if identity else None) or entry.name,
         theme=identity.theme if identity else None,
         emoji=identity.emoji if identity else None,
+        avatar=identity.avatar if identity else None,
         workspace=Path(expand_home(folder, home)),
-        model=_model(config, entry),
+        model=_model(config, entry, catalog),
         timeout=float(config.agents.defaults.timeout_seconds),
+        thinking=config.agents.defaults.thinking_default,
         bootstrap_max_chars=config.agents.defaults.bootstrap_max_chars,
     )
 
@@ -114,7 +118,7 @@ def _workspace(
     return f"~/clawd-{profile}" if profile and profile != "default" else "~/clawd"
 
 
-def _model(config: Config, entry: AgentEntry) -> ModelRef:
+def _model(config: Config, entry: AgentEntry, catalog: Catalog) -> ModelRef:
     chosen = (
         entry.model.primary if isinstance(entry.model, ModelChoice) else entry.model
     )
@@ -123,22 +127,4 @@ def _model(config: Config, entry: AgentEntry) -> ModelRef:
         chosen = defaults.model.primary
     if not chosen:
         chosen = DEFAULT_MODEL if config.models.providers else ECHO_MODEL
-    aliases = {
-        model.alias.lower(): ref
-        for ref, model in defaults.models.items()
-        if model.alias
-    }
-    return resolve_model(config, aliases.get(chosen.strip().lower(), chosen.strip()))
-
-
-def resolve_model(config: Config, ref: str) -> ModelRef:
-    """Return the model that *ref* names; without a slash it is one of Anthropic's."""
-    provider, slash, model = ref.partition("/")
-    if not slash:
-        provider, model = "anthropic", ref
-    provider = provider.lower()
-    providers = config.models.providers.items()
-    entry = next((e for name, e in providers if name.lower() == provider), None)
-    known = {known.id: known for known in entry.models} if entry else {}
-    images = model in known and "image" in known[model].input
-    return ModelRef(provider, model, images)
+    return catalog.find(chosen)

@@ -1,12 +1,13 @@
 """One execution of an agent: its log, its readers, and the one rule of flow.
 
-    the source is paused exactly when the run has subscribers and all are paused
+    the source is paused exactly when the run has readers and all are paused
 
 It is evaluated again whenever one of its terms may have changed: at subscribe,
 unsubscribe, pause, resume, and when the source registers.  One reader (nearly every
 request of an editor) thus gets plain TCP backpressure from end to end; a fast and a
 slow reader of one run do not disturb each other, because neither owns a queue: each
-owns a position in the log.
+owns a position in the log.  Who only watches (the WebSocket clients, who see every run)
+never holds the source back, but keeps it going while a reader stalls.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ class _TextEntry:
 
 _Entry = RunStarted | RunEnded | _TextEntry
 
+Position = tuple[int, int]
+"""A place in a run's log: an entry, and in an entry of text a number of characters."""
+
+START: Position = (0, 0)
+
 
 @implementer(IRunSink)
 class Run:
@@ -55,18 +61,30 @@ class Run:
     A run is ``waiting`` until ``begin``, then ``running``, and ``ended`` after ``end``,
     which happens exactly once.  Nothing is appended after the end.  *cancelled* is why
     somebody cut it off; *is_cut* says that words of the model were dropped after that.
+    *session_id* and *model* are known once the run has begun.
     """
 
     def __init__(
-        self, *, run_id: str, agent_id: str, session_key: str, max_bytes: int
+        self,
+        *,
+        run_id: str,
+        agent_id: str,
+        session_key: str,
+        max_bytes: int,
+        store_key: str = "",
     ) -> None:
         self.run_id = run_id
         self.agent_id = agent_id
         self.session_key = session_key
+        self.store_key = store_key
+        self.session_id: str | None = None
+        self.model: str | None = None
+        self._readers = 0
         self._max_bytes = max_bytes
         self._bytes = 0
         self._entries: list[_Entry] = []
         self._subscribers: list[IRunSubscriber] = []
+        self._governing: list[IRunSubscriber] = []
         self._source: IPushProducer | None = None
         self._source_paused = False
         self._waiters: list[Deferred[RunOutcome]] = []
@@ -129,8 +147,23 @@ class Run:
             self._waiters.append(waiter)
         return waiter
 
+    def hold(self) -> None:
+        """Note that one more client waits for this run."""
+        self._readers += 1
+
+    def release(self, reason: GatewayError) -> None:
+        """Note that such a client has gone; without the last one, cancel the run."""
+        self._readers -= 1
+        if not self._readers:
+            self.cancel(reason)
+
     def subscribe(self, subscriber: IRunSubscriber) -> Cursor:
         """Let *subscriber* read from the start of the log, until ``unsubscribe``."""
+        self._governing.append(subscriber)
+        return self.watch(subscriber)
+
+    def watch(self, subscriber: IRunSubscriber) -> Cursor:
+        """The same for one that never holds the source back."""
         self._subscribers.append(subscriber)
         self.flow_changed()
         return Cursor(self)
@@ -139,11 +172,13 @@ class Run:
         """Forget *subscriber*; harmless when it is not subscribed."""
         if subscriber in self._subscribers:
             self._subscribers.remove(subscriber)
+            if subscriber in self._governing:
+                self._governing.remove(subscriber)
             self.flow_changed()
 
     def flow_changed(self) -> None:
         """Apply the rule of flow; a subscriber calls it when its ``paused`` changes."""
-        paused = bool(self._subscribers) and all(s.paused for s in self._subscribers)
+        paused = bool(self._governing) and all(s.paused for s in self._subscribers)
         if self._source is None or paused == self._source_paused:
             return
         self._source_paused = paused
@@ -151,6 +186,20 @@ class Run:
             self._source.pauseProducing()
         else:
             self._source.resumeProducing()
+
+    def text_until(self, position: Position, max_chars: int) -> str | None:
+        """Return the words before *position*; None if these are over *max_chars*."""
+        index, offset = position
+        pieces: list[str] = []
+        for number, entry in enumerate(self._entries[: index + 1]):
+            if not isinstance(entry, _TextEntry) or entry.kind is not TextDelta:
+                continue
+            length = offset if number == index else len(entry.segment)
+            max_chars -= length
+            if max_chars < 0:
+                return None
+            pieces.append(entry.segment.whole()[:length])
+        return "".join(pieces)
 
     # -- IRunSink, for the provider
 
@@ -214,29 +263,36 @@ class Run:
 
 
 class Cursor:
-    """A reader's position in a run's log.
+    """A reader's position in a run's log, which stays right however text was cut."""
 
-    A position is an entry and, in an entry of text, a number of characters, so that it
-    stays right however the text was cut into pieces.
-    """
-
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, start: Position = START) -> None:
         self._run = run
-        self._index = 0
-        self._offset = 0
+        self._index, self._offset = start
 
-    def take(self, max_chars: int = MAX_TAKE_CHARS) -> RunEvent | None:
+    @property
+    def position(self) -> Position:
+        """How far this reader has come."""
+        return self._index, self._offset
+
+    def take(
+        self, max_chars: int = MAX_TAKE_CHARS, *, until: Position | None = None
+    ) -> RunEvent | None:
         """Return the next event and move past it; None when there is nothing unread.
 
-        Neighbouring text comes as one delta of at most *max_chars* characters.
+        Neighbouring text comes as one delta of at most *max_chars* characters.  Nothing
+        is returned from *until* on.
         """
         entries = self._run._entries
         while self._index < len(entries):
+            if until is not None and self.position >= until:
+                return None
             entry = entries[self._index]
             if not isinstance(entry, _TextEntry):
                 self._index += 1
                 return entry
             if self._offset < len(entry.segment):
+                if until is not None and self._index == until[0]:
+                    max_chars = min(max_chars, until[1] - self._offset)
                 text = entry.segment.read(self._offset, max_chars)
                 self._offset += len(text)
                 return entry.kind(text)

@@ -8,15 +8,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.execution import Execution, ExecutionTools
+from moltbot_gw.agents.finished import FinishedRuns
+from moltbot_gw.agents.keyed import KeyedRuns
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.request import RunRequest
-from moltbot_gw.agents.roster import Roster
+from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.turns import has_images
-from moltbot_gw.errors import Draining, InvalidRequest, ModelNotFound, ProviderFailed
-from moltbot_gw.interfaces import IModelProvider, ISessionStore
+from moltbot_gw.errors import (
+    Draining,
+    InvalidRequest,
+    KeyReused,
+    ModelNotFound,
+    ProviderFailed,
+)
+from moltbot_gw.events import RunOutcome
+from moltbot_gw.interfaces import IModelProvider, ISessionStore, SessionSettings
 
 _log = Logger()
 
@@ -56,7 +66,10 @@ class AgentService:
             clock=clock,
             unix_time=unix_time,
             fresh_after_ms=fresh_after_ms,
+            choose_model=self._choose_model,
         )
+        self._keyed = KeyedRuns(store, unix_time)
+        self._finished = FinishedRuns(clock)
         self._prompts = {
             agent.id: PromptBuilder(agent) for agent in roster.agents.values()
         }
@@ -84,15 +97,15 @@ class AgentService:
 
         Raises ``ModelNotFound`` for an unknown agent, ``Draining``, ``QueueFull``,
         ``InvalidRequest`` for pictures that the model does not take, ``ProviderFailed``
-        when the agent's provider is not configured; nothing is created then.
+        when the agent's provider is not configured, ``KeyReused`` for the id of a
+        running run; nothing is created then.  For one with a key use ``start_or_join``.
         """
         agent = self.roster.agents.get(request.agent_id)
         if agent is None:
             raise ModelNotFound(f'There is no agent "{request.agent_id}".')
         if self._draining:
             raise Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
-        provider = self._providers.get(agent.model.provider)
-        if provider is None:
+        if agent.model.provider not in self._providers:
             raise ProviderFailed(
                 f'Agent "{agent.id}" uses the model {agent.model}, but the provider'
                 f' "{agent.model.provider}" is not configured (models.providers).'
@@ -102,14 +115,18 @@ class AgentService:
                 f'messages: the model of agent "{agent.id}" does not take images.',
                 param="messages",
             )
+        if request.run_id in self._runs:
+            raise KeyReused("A run with this id is running.", param="idempotencyKey")
         ticket = self._lanes.enter(request.store_key)
         run = Run(
             run_id=request.run_id,
             agent_id=agent.id,
             session_key=request.session_key,
             max_bytes=self._max_run_bytes,
+            store_key=request.store_key,
         )
         self._runs[run.run_id] = run
+        self._finished.expect(run)
         for observer in self._observers:
             try:
                 observer(run)
@@ -121,12 +138,41 @@ class AgentService:
             run=run,
             ticket=ticket,
             agent=agent,
-            provider=provider,
             prompt=self._prompts[agent.id],
             request=request,
         )
         execution.start().addBoth(self._forget, run)
         return run
+
+    async def start_or_join(self, request: RunRequest) -> Run:
+        """Return the run of *request*: a new one, or that of an equal one with its key.
+
+        That one may have ended already, in an earlier process too.  Raises as
+        ``start_run``, ``KeyReused`` for a key of another request, ``StoreFailed``.
+        """
+        if request.key is None:
+            return self.start_run(request)
+        return await self._keyed.start_or_join(request, self.start_run)
+
+    @property
+    def active(self) -> list[Run]:
+        """The runs that have not ended, the oldest first."""
+        return list(self._runs.values())
+
+    def find_run(self, run_id: str) -> Run | None:
+        """Return the run with this id if it has not ended."""
+        return self._runs.get(run_id)
+
+    def runs_of(self, store_key: str) -> list[Run]:
+        """Return the runs of a session that have not ended, the oldest first."""
+        return [run for run in self._runs.values() if run.store_key == store_key]
+
+    def when_run_ended(self, run_id: str) -> Deferred[RunOutcome]:
+        """Fire with the outcome of a run: ended lately, running, or yet to come.
+
+        Cancelling it stops the waiting; who waits for an id that never comes must.
+        """
+        return self._finished.when_ended(run_id)
 
     async def drain(self, seconds: float) -> None:
         """Take no new run, let the running ones finish, cancel what is left then.
@@ -161,6 +207,18 @@ class AgentService:
     def _give_up(self) -> None:
         _log.critical("{count} runs do not end", count=len(self._runs))
         self._tell_idle()
+
+    def _choose_model(
+        self, agent: Agent, settings: SessionSettings
+    ) -> tuple[ModelRef, IModelProvider]:
+        """Return the session's own model if *agent* may use it, else the agent's."""
+        model = agent.model
+        if settings.model is not None:
+            wanted = self.roster.catalog.find(settings.model)
+            known = wanted.provider in self._providers
+            if known and self.roster.catalog.allows(wanted, agent.model):
+                model = wanted
+        return model, self._providers[model.provider]
 
     def _forget(self, _: object, run: Run) -> None:
         del self._runs[run.run_id]

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 from twisted.web.http import RESPONSES
 
-from moltbot_gw.errors import GatewayError, MethodNotAllowed, Unauthorized
+from moltbot_gw.errors import (
+    GatewayError,
+    MethodNotAllowed,
+    Unauthorized,
+    UpgradeRequired,
+)
 from moltbot_gw.wire.chat_response import render_error
 
 if TYPE_CHECKING:
@@ -30,6 +35,9 @@ def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
         headers.append((b"WWW-Authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"Allow", ", ".join(error.allow).encode("ascii")))
+    if isinstance(error, UpgradeRequired):
+        headers.append((b"Upgrade", b"websocket"))
+        headers.append((b"Sec-WebSocket-Version", b"13"))
     if error.retry_after is not None:
         headers.append((b"Retry-After", b"%d" % error.retry_after))
     if error.should_retry is not None:

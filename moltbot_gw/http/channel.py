@@ -10,14 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.http import (
-    HTTPChannel,
-    _ChunkedTransferDecoder,
-    _MalformedChunkedDataError,
-)
+from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
 from moltbot_gw.errors import (
@@ -30,8 +26,10 @@ from moltbot_gw.errors import (
     TargetTooLong,
 )
 from moltbot_gw.http.answers import raw_error
+from moltbot_gw.http.chunks import StrictChunks
 from moltbot_gw.http.gate import Gate, not_ascii, request_id_of, too_large
-from moltbot_gw.http.stall import StallWatch, limit_send_buffer
+from moltbot_gw.http.timeouts import Timeouts
+from moltbot_gw.stall import StallWatch, limit_send_buffer
 
 if TYPE_CHECKING:
     from moltbot_gw.http.request import GatewayRequest
@@ -47,35 +45,11 @@ LINGER_BYTES = 4 * 1024 * 1024
 and not a reset."""
 
 MAX_LENGTH_DIGITS = 15
-MAX_CHUNK_SIZE_DIGITS = 8
 FRAMING_ALLOWANCE = 64 * 1024
 """Bytes of chunk framing that a body may have beyond its own size."""
 
 _NO_HEADERS = Headers()
 _CONTROL = bytes(range(0x09)) + bytes(range(0x0A, 0x20)) + b"\x7f"
-
-
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds: for a whole head, a whole body, between requests, without reading."""
-
-    header: float
-    body: float
-    idle: float
-    stall: float
-
-
-class _StrictChunks(_ChunkedTransferDecoder):
-    """Refuses a chunk size line at once where Twisted would wait for its end."""
-
-    def _dataReceived_CHUNK_LENGTH(self) -> bool:
-        line = bytes(self._buffer[: MAX_CHUNK_SIZE_DIGITS + 1])
-        newline = self._buffer.find(b"\n")
-        if newline != -1 and self._buffer[newline - 1 : newline] != b"\r":
-            raise _MalformedChunkedDataError("a bare LF ends the chunk size")
-        digits = line.partition(b";")[0].partition(b"\r")[0]
-        if len(digits) > MAX_CHUNK_SIZE_DIGITS:
-            raise _MalformedChunkedDataError("the chunk size is too long")
-        return bool(super()._dataReceived_CHUNK_LENGTH())
 
 
 class GatewayChannel(HTTPChannel):
@@ -85,7 +59,7 @@ class GatewayChannel(HTTPChannel):
     between requests, *head* from a request's first byte, *body* from the end of the
     head, *handling* (no deadline; but a client that stops reading is cut after the
     stall time-out), *refused* (an error went out, the rest is dropped, then the
-    connection closes).
+    connection closes), *handed over* (a WebSocket has it; we only pass on).
     """
 
     timeOut = None  # Twisted's idle time-out, which every byte resets
@@ -107,6 +81,7 @@ class GatewayChannel(HTTPChannel):
         self._lingered = 0
         self._pipelined = 0
         self._wire_bytes = 0
+        self._successor: Protocol | None = None
 
     # -- from the socket
 
@@ -120,6 +95,9 @@ class GatewayChannel(HTTPChannel):
         self._set_deadline(self._timeouts.header)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+            return
         if self._refused:
             self._linger(len(data))
             return
@@ -150,6 +128,9 @@ class GatewayChannel(HTTPChannel):
             self.refuse(TargetTooLong("The request line is too long."))
 
     def rawDataReceived(self, data: bytes) -> None:
+        if self._successor is not None:
+            self._successor.dataReceived(data)  # came in one piece with the handshake
+            return
         if self._refused:
             self._linger(len(data))
             return
@@ -183,6 +164,10 @@ class GatewayChannel(HTTPChannel):
             self._timer = None
         self._stall_watch.stop()
         self.site.lost(self)
+        if self._successor is not None:
+            assert reason is not None
+            self._successor.connectionLost(reason)
+            return
         if self._handlingRequest:
             for request in self.requests:
                 request.code = RunAborted.status
@@ -222,7 +207,7 @@ class GatewayChannel(HTTPChannel):
             if self._transferDecoder is not None:
                 return bool(self._failChooseTransferDecoder())
             self.length = None
-            self._transferDecoder = _StrictChunks(
+            self._transferDecoder = StrictChunks(
                 self.requests[-1].handleContentChunk, self._finishRequestBody
             )
             return True
@@ -254,14 +239,17 @@ class GatewayChannel(HTTPChannel):
         headers = request.requestHeaders
         gate = self._gate
         request.cors_origin = gate.cors.allowed_origin(headers)
-        request.route = gate.route(self._command, self._path, self._version, headers)
+        gate.check_target(self._path, self._version, headers, request.find_peer)
+        request.route = gate.route(
+            self._command, self._path, self._version, headers, self.length
+        )
         if self._command == b"OPTIONS" and request.cors_origin is not None:
             request.is_preflight = True
             if self.length != 0:
                 raise too_large(0)
             return
         request.max_body_bytes = gate.admit(
-            self._command, request.route, headers, self.length
+            self._command, request.route, headers, self.length, request.find_peer
         )
 
     def checkPersistence(self, request: GatewayRequest, version: bytes) -> bool:
@@ -332,6 +320,21 @@ class GatewayChannel(HTTPChannel):
         else:
             self.transport.unregisterProducer()
             self.transport.loseWriteConnection()
+
+    def hand_over(self, successor: Protocol) -> None:
+        """Give the connection to *successor*, for good; here it is only passed on.
+
+        Rejected: making *successor* the transport's protocol, which needs to know how
+        each kind of transport is wrapped, and loses the site's count of connections.
+        """
+        request = self.requests.pop()
+        request.code = 101
+        self.site.log(request)
+        self._set_deadline(None)
+        # Twisted's channel would go on to be told of full buffers.
+        self.transport.unregisterProducer()
+        self._successor = successor
+        successor.makeConnection(self.transport)
 
     def abort(self) -> None:
         """Close at once; what was written and not yet sent is lost."""

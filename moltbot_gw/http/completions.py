@@ -11,11 +11,13 @@ from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.errors import InvalidRequest, RunAborted
+from moltbot_gw.errors import ClientGone, InvalidRequest
 from moltbot_gw.http.answers import prepare_json
+from moltbot_gw.http.idempotency import find_key
 from moltbot_gw.http.naming import find_target
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.sse import SSEStream
+from moltbot_gw.interfaces import IdempotencyKey
 from moltbot_gw.wire.chat_request import ChatRequest, parse_chat_request
 from moltbot_gw.wire.chat_response import ChunkRenderer, render_completion
 
@@ -48,8 +50,9 @@ class CompletionsHandler:
 
     async def post(self, request: GatewayRequest) -> bytes | None:
         """Return the body of the answer; None when it was streamed already."""
-        chat = parse_chat_request(request.take_body())
-        run = self._start(request, chat)
+        chat, key = _read(request)
+        run = await self._start(request, chat, key)
+        run.hold()
         try:
             if chat.stream:
                 await self._stream(request, chat, run)
@@ -58,9 +61,11 @@ class CompletionsHandler:
         finally:
             # After a whole answer the run has ended, and this does nothing.
             if self._cancels:
-                run.cancel(RunAborted("The client closed the connection."))
+                run.release(ClientGone("The client closed the connection."))
 
-    def _start(self, request: GatewayRequest, chat: ChatRequest) -> Run:
+    async def _start(
+        self, request: GatewayRequest, chat: ChatRequest, key: IdempotencyKey | None
+    ) -> Run:
         target = find_target(
             request.requestHeaders,
             chat,
@@ -73,9 +78,10 @@ class CompletionsHandler:
                 f"{chat.image_path}: the model of agent {agent.id} takes no images.",
                 param=chat.image_path,
             )
-        run = self._agents.start_run(
+        run_id = f"chatcmpl_{new_uuid()}"
+        run = await self._agents.start_or_join(
             RunRequest(
-                run_id=f"chatcmpl_{new_uuid()}",
+                run_id=run_id,
                 agent_id=target.agent_id,
                 session_key=target.session_key,
                 store_key=target.store_key,
@@ -84,12 +90,17 @@ class CompletionsHandler:
                 messages=chat.messages,
                 extra_system=chat.system,
                 options=chat.options,
+                key=key,
             )
         )
         request.run_id = run.run_id
         headers = request.responseHeaders
+        if run.run_id != run_id and run.outcome is not None:
+            headers.setRawHeaders(b"Idempotent-Replayed", [b"true"])
         headers.setRawHeaders(b"X-Moltbot-Agent-Id", [target.agent_id.encode("ascii")])
-        session = target.session_key.encode("ascii")
+        # An anonymous session is that of the run, whichever request has started it.
+        spelled = run.session_key if target.anonymous else target.session_key
+        session = spelled.encode("ascii")
         headers.setRawHeaders(b"X-Moltbot-Session-Key", [session])
         return run
 
@@ -120,6 +131,12 @@ class CompletionsHandler:
             outcome=outcome,
         )
         return prepare_json(request, body)
+
+
+def _read(request: GatewayRequest) -> tuple[ChatRequest, IdempotencyKey | None]:
+    """Return what is asked for, and its key; nobody keeps the body itself."""
+    body = request.take_body()
+    return parse_chat_request(body), find_key(request.requestHeaders, body)
 
 
 def _echo(chat: ChatRequest) -> str:

@@ -9,21 +9,25 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.web.http_headers import Headers
 
-from moltbot_gw.auth import SharedSecret, bearer_of
+from moltbot_gw.auth import AuthLimiter, SharedSecret, bearer_of
 from moltbot_gw.errors import (
     BadHTTP,
     EndpointDisabled,
     ExpectationFailed,
+    HostNotAllowed,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
     Unauthorized,
 )
-from moltbot_gw.http.routes import Route, find_route
+from moltbot_gw.http.hosts import HostPolicy
+from moltbot_gw.http.routes import WEBSOCKET, Route, find_route
+from moltbot_gw.http.upgrade import check_upgrade, wants_websocket
+from moltbot_gw.peers import UNIX, Peer
 
 ENABLE_KEY = "gateway.http.endpoints.chatCompletions.enabled"
 
@@ -63,32 +67,58 @@ class Gate:
         self,
         *,
         secret: SharedSecret,
+        limiter: AuthLimiter,
+        hosts: HostPolicy,
         enabled: bool,
         max_body_bytes: int,
         cors: CorsPolicy,
     ) -> None:
         self._secret = secret
+        self._limiter = limiter
+        self._hosts = hosts
         self._enabled = enabled
         self._max_body_bytes = max_body_bytes
         self.cors = cors
 
-    def route(
-        self, method: bytes, target: bytes, version: bytes, headers: Headers
-    ) -> Route:
-        """Return the route of a request that HTTP leaves no doubt about.
+    def check_target(
+        self, target: bytes, version: bytes, headers: Headers, peer: Callable[[], Peer]
+    ) -> None:
+        """Raise for a request that HTTP leaves in doubt, or that is not meant for us.
 
-        Raises ``BadHTTP``, ``ExpectationFailed``, ``NotFound``, ``EndpointDisabled``.
+        ``BadHTTP``, ``ExpectationFailed`` or ``HostNotAllowed``; *peer* tells who asks.
         """
         hosts = headers.getRawHeaders(b"Host", ())
         if len(hosts) > 1 or (version == b"HTTP/1.1" and len(hosts) != 1):
             raise BadHTTP("Send exactly one Host header.")
         if hosts and not _HOST.fullmatch(hosts[0]):
             raise BadHTTP("The Host header holds no host.")
+        if hosts and not self._hosts.allows(hosts[0]) and peer().address != UNIX:
+            raise HostNotAllowed(
+                "This gateway does not answer to the name in Host; use its IP address,"
+                " or list the name in gateway.allowedHosts."
+            )
         if not target.startswith(b"/"):
             raise BadHTTP("Send the path alone as the request target.")
         for expectation in headers.getRawHeaders(b"Expect", ()):
             if expectation.lower() != b"100-continue":
                 raise ExpectationFailed("Only Expect: 100-continue is understood.")
+
+    def route(
+        self,
+        method: bytes,
+        target: bytes,
+        version: bytes,
+        headers: Headers,
+        length: int | None,
+    ) -> Route:
+        """Return the route of a request whose target is checked.
+
+        Raises ``NotFound``, ``EndpointDisabled``, and what is wrong with a handshake.
+        """
+        if wants_websocket(headers):
+            check_upgrade(method, version, headers, length)
+            self._hosts.check_origin(headers)
+            return WEBSOCKET
         route = find_route(target.partition(b"?")[0])
         if route is None:
             raise NotFound("There is nothing at this path; try /v1/chat/completions.")
@@ -99,28 +129,43 @@ class Gate:
         return route
 
     def admit(
-        self, method: bytes, route: Route, headers: Headers, length: int | None
+        self,
+        method: bytes,
+        route: Route,
+        headers: Headers,
+        length: int | None,
+        peer: Callable[[], Peer],
     ) -> int:
         """Check method, secret and length; return how many body bytes are allowed.
 
-        *length* is the declared one, None for a chunked body.  Raises
-        ``MethodNotAllowed``, ``Unauthorized``, ``PayloadTooLarge``.
+        *length* is the declared one, None for a chunked body.  A WebSocket brings its
+        secret later.  Raises ``MethodNotAllowed``, ``Unauthorized``,
+        ``TooManyFailures``, ``PayloadTooLarge``.
         """
+        if route is WEBSOCKET:
+            return 0
         if method.decode("latin-1") not in route.methods:
             raise MethodNotAllowed(
                 f"Use {' or '.join(route.methods)} here.", allow=route.methods
             )
-        if not self._secret.matches(
-            bearer_of(headers.getRawHeaders(b"Authorization", ()))
-        ):
-            raise Unauthorized(
-                "The bearer token is missing or wrong;"
-                " send Authorization: Bearer <the gateway's secret>."
-            )
+        self._authenticate(bearer_of(headers.getRawHeaders(b"Authorization", ())), peer)
         limit = self._max_body_bytes if route.takes_body else MAX_IGNORED_BODY_BYTES
         if length is not None and length > limit:
             raise too_large(limit)
         return limit
+
+    def _authenticate(self, token: bytes | None, peer: Callable[[], Peer]) -> None:
+        """Check *token*; a request without any is no guess and is not counted."""
+        if token is not None and not self._limiter.is_idle:
+            self._limiter.check(peer().bucket)
+        if self._secret.matches(token):
+            return
+        if token is not None:
+            self._limiter.failed(peer().bucket)
+        raise Unauthorized(
+            "The bearer token is missing or wrong;"
+            " send Authorization: Bearer <the gateway's secret>."
+        )
 
 
 def too_large(limit: int) -> PayloadTooLarge:

@@ -13,6 +13,7 @@ from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.answers import cors_headers, prepare_error
 from moltbot_gw.http.gate import preflight_headers, too_large
 from moltbot_gw.http.routes import Route
+from moltbot_gw.peers import Peer, find_peer
 
 if TYPE_CHECKING:
     from moltbot_gw.http.channel import GatewayChannel
@@ -37,6 +38,11 @@ class GatewayRequest(server.Request):
     started = 0.0
     content: BytesIO
     _body_bytes = 0
+
+    def find_peer(self) -> Peer:
+        """Return who sent this request."""
+        host = getattr(self.channel.transport.getPeer(), "host", None)
+        return find_peer(host, self.requestHeaders, self.channel.site.trusted_proxies)
 
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory, never in a file; the gate has set its limit."""

@@ -27,6 +27,9 @@ COMPLETIONS = Route(
     segments=(b"v1", b"chat", b"completions"),
     methods=("POST",),
 )
+WEBSOCKET = Route(name="websocket", segments=(), methods=("GET",))
+"""Any path whose request asks to become a WebSocket."""
+
 MODELS = Route(name="models", segments=(b"v1", b"models"), methods=("GET", "HEAD"))
 
 

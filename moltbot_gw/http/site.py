@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,10 +12,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from moltbot_gw.errors import GatewayError
-from moltbot_gw.http.channel import GatewayChannel, Timeouts
+from moltbot_gw.http.channel import GatewayChannel
 from moltbot_gw.http.gate import Gate
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import Route
+from moltbot_gw.http.timeouts import Timeouts
 
 _log = Logger()
 
@@ -32,10 +34,12 @@ class GatewaySite(Site):
         gate: Gate,
         timeouts: Timeouts,
         clock: IReactorTime,
+        trusted_proxies: Collection[str] = (),
     ) -> None:
         super().__init__(
             resource, timeout=None, reactor=clock, parsePOSTFormSubmission=False
         )
+        self.trusted_proxies = frozenset(trusted_proxies)
         self._gate = gate
         self._timeouts = timeouts
         self._clock = clock

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from moltbot_gw.agents.catalog import Catalog, ModelRef
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.request import RunRequest
-from moltbot_gw.agents.roster import Agent, ModelRef, Roster
+from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.run import Cursor, Run
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.errors import RunAborted
+from moltbot_gw.config import Config
+from moltbot_gw.errors import RunAborted, StoreFailed
 from moltbot_gw.events import (
     ReasoningDelta,
     RunEvent,
     RunOutcome,
     TextDelta,
 )
-from moltbot_gw.interfaces import IModelProvider, IRunSubscriber, ISessionStore
+from moltbot_gw.interfaces import (
+    IdempotencyKey,
+    IModelProvider,
+    IRunSubscriber,
+    ISessionStore,
+    TurnEnd,
+    TurnStart,
+)
 from moltbot_gw.messages import Message, UserMessage
+from tests.sessions.support import PATIENCE, Pump
+from tests.support.memory_store import MemorySessionStore
 from tests.support.scripted_provider import Call, ScriptedProvider
 
 KEY = "agent:main:main"
@@ -65,16 +77,30 @@ def succeeded(waited: Deferred[Any]) -> Any:
     return result
 
 
+def failed(waited: Deferred[Any]) -> BaseException:
+    """Return what *waited* has failed with."""
+    failures: list[Failure] = []
+    waited.addErrback(failures.append)
+    [failure] = failures
+    return failure.value
+
+
 @implementer(IRunSubscriber)
 class Reader:
-    """Takes all there is at each wake, unless paused or *broken*."""
+    """Takes all there is at each wake, unless paused or *broken*.
 
-    def __init__(self, run: Run, *, paused: bool = False) -> None:
+    One that only *watches* does not govern the flow.
+    """
+
+    def __init__(
+        self, run: Run, *, paused: bool = False, watches: bool = False
+    ) -> None:
         self.paused = paused
         self.broken = False
+        self.watches = watches
         self.events: list[RunEvent] = []
         self.run = run
-        self.cursor: Cursor = run.subscribe(self)
+        self.cursor: Cursor = run.watch(self) if watches else run.subscribe(self)
 
     def wake(self) -> None:
         if self.broken:
@@ -123,14 +149,22 @@ class House:
     provider: ScriptedProvider = attrs.Factory(ScriptedProvider)
     others: Mapping[str, IModelProvider] = attrs.Factory(dict)
     max_concurrent: int = 2
+    max_run_bytes: int = MAX_RUN_BYTES
+    thinking: str | None = None
+    catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
     service: AgentService = attrs.field(init=False)
-    runs: list[Run] = attrs.Factory(list)
+    requests: int = 0
 
     def __attrs_post_init__(self) -> None:
-        agents = [agent_of("main"), agent_of("eyes", images=True)]
+        main = msgspec.structs.replace(agent_of("main"), thinking=self.thinking)
+        agents = [main, agent_of("eyes", images=True)]
         agents += [agent_of("odd", "gone"), agent_of("other", "other")]
         self.service = AgentService(
-            roster=Roster(agents={one.id: one for one in agents}, default_id="main"),
+            roster=Roster(
+                agents={one.id: one for one in agents},
+                default_id="main",
+                catalog=self.catalog,
+            ),
             providers={"local": self.provider, **self.others},
             store=self.store,
             lanes=Lanes(
@@ -141,37 +175,41 @@ class House:
             clock=self.clock,
             unix_time=lambda: START + self.clock.seconds(),
             fresh_after_ms=lambda key: 0,
-            max_run_bytes=MAX_RUN_BYTES,
+            max_run_bytes=self.max_run_bytes,
         )
 
-    def start(
+    def start(self, *messages: Message, **fields: Any) -> Run:
+        """Start a run; see ``request``."""
+        return self.service.start_run(self.request(*messages, **fields))
+
+    def request(
         self,
         *messages: Message,
         key: str = KEY,
         agent_id: str = "main",
         anonymous: bool = False,
         extra_system: str = "",
-    ) -> Run:
-        """Start a run; each has another id."""
-        number = len(self.runs) + 1
-        run = self.service.start_run(
-            RunRequest(
-                run_id=f"run-{number}",
-                agent_id=agent_id,
-                session_key=key,
-                store_key=key,
-                new_session_id=f"session-{number}",
-                anonymous=anonymous,
-                messages=messages or (UserMessage("hello"),),
-                extra_system=extra_system,
-            )
+        idempotency_key: IdempotencyKey | None = None,
+        **replaced: Any,
+    ) -> RunRequest:
+        """Return a request; each has another run id."""
+        self.requests += 1
+        request = RunRequest(
+            run_id=f"run-{self.requests}",
+            agent_id=agent_id,
+            session_key=key,
+            store_key=key,
+            new_session_id=f"session-{self.requests}",
+            anonymous=anonymous,
+            messages=messages or (UserMessage("hello"),),
+            extra_system=extra_system,
+            key=idempotency_key,
         )
-        self.runs.append(run)
-        return run
+        return msgspec.structs.replace(request, **replaced)
 
     def close(self) -> None:
         """End what a test has left running."""
-        for run in reversed(self.runs):
+        for run in reversed(self.service.active):
             run.cancel(RunAborted("the test is over"))
 
     @property
@@ -193,3 +231,58 @@ def ended(run: Run) -> RunOutcome:
     """Return the outcome of *run*, which must have ended."""
     assert run.outcome is not None
     return run.outcome
+
+
+class SteppingPump(Pump):
+    """A pump that waits for anything."""
+
+    def until(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            self._calls.get(timeout=PATIENCE)()
+
+
+class GatedStore(MemorySessionStore):
+    """Holds back the calls named in *gates* until the test opens or breaks them."""
+
+    def __init__(self, *gates: str) -> None:
+        super().__init__()
+        self.gates = set(gates)
+        self.held: list[Deferred[None]] = []
+        self.begun: list[TurnStart] = []
+        self.ended: list[TurnEnd] = []
+        self.looked_up: list[str] = []
+
+    def _gate(self, name: str) -> Deferred[None]:
+        gate: Deferred[None] = Deferred()
+        if name in self.gates:
+            self.held.append(gate)
+        else:
+            gate.callback(None)
+        return gate
+
+    def history(self, session_key: str, fresh_after_ms: int) -> Deferred:  # type: ignore[type-arg]
+        read = super().history
+        return self._gate("history").addCallback(
+            lambda _: read(session_key, fresh_after_ms)
+        )
+
+    def begin_turn(self, turn: TurnStart) -> Deferred[None]:
+        self.begun.append(turn)
+        begin = super().begin_turn
+        return self._gate("begin").addCallback(lambda _: begin(turn))
+
+    def end_turn(self, turn: TurnEnd) -> Deferred[None]:
+        self.ended.append(turn)
+        finish = super().end_turn
+        return self._gate("end").addCallback(lambda _: finish(turn))
+
+    def find_kept(self, key: str, after_ms: int) -> Deferred:  # type: ignore[type-arg]
+        self.looked_up.append(key)
+        find = super().find_kept
+        return self._gate("find").addCallback(lambda _: find(key, after_ms))
+
+    def open_gate(self) -> None:
+        self.held.pop(0).callback(None)
+
+    def break_gate(self) -> None:
+        self.held.pop(0).errback(StoreFailed("The disk is full."))

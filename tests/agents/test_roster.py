@@ -5,13 +5,8 @@ from typing import Any
 
 import pytest
 
-from moltbot_gw.agents.roster import (
-    Agent,
-    ModelRef,
-    Roster,
-    build_roster,
-    resolve_model,
-)
+from moltbot_gw.agents.catalog import Catalog, ModelRef
+from moltbot_gw.agents.roster import Agent, Roster, build_roster
 from tests.config.support import load
 
 LOCAL = {
@@ -91,6 +86,25 @@ def test_name_of_the_entry_stands_in_for_the_identitys(
 ) -> None:
     roster = agents_of(tmp_path, {"id": "a", "name": "A", **identity})
     assert roster.agents["a"].name == "A"
+
+
+def test_avatar_is_that_of_the_identity(tmp_path: Path) -> None:
+    entries: Any = ({"id": "a", "identity": {"avatar": "a.png"}}, {"id": "b"})
+    agents = agents_of(tmp_path, *entries).agents
+    assert (agents["a"].avatar, agents["b"].avatar) == ("a.png", None)
+
+
+def test_thinking_comes_from_the_defaults(tmp_path: Path) -> None:
+    roster = agents_of(tmp_path, {"id": "a"}, thinkingDefault="low")
+    assert roster.agents["a"].thinking == "low"
+    assert agents_of(tmp_path, {"id": "a"}).agents["a"].thinking is None
+
+
+def test_catalog_has_the_models_that_agents_may_be_asked_to_use(tmp_path: Path) -> None:
+    tree = {"models": {"providers": {"local": LOCAL}}}
+    catalog = roster_of(tmp_path, tree).catalog
+    assert [known.name for known in catalog.models] == ["one", "two"]
+    assert Roster(agents={}, default_id="main").catalog.models == []
 
 
 def test_limits_come_from_the_defaults(tmp_path: Path) -> None:
@@ -178,7 +192,7 @@ def test_model_takes_images_if_its_entry_says_so(
     tmp_path: Path, name: str, model: str, images: bool
 ) -> None:
     config = load(tmp_path, {"models": {"providers": {name: LOCAL}}}).config
-    assert resolve_model(config, f"local/{model}").accepts_images is images
+    assert Catalog(config).find(f"local/{model}").accepts_images is images
 
 
 @pytest.mark.parametrize(

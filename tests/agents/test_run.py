@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from twisted.internet.defer import CancelledError
@@ -10,13 +10,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from moltbot_gw.agents.run import Run
+from moltbot_gw.agents.run import Cursor, Position, Run
 from moltbot_gw.agents.text import BLOCK_CHARS
-from moltbot_gw.errors import GatewayError, ProviderFailed, RunAborted
+from moltbot_gw.errors import ClientGone, GatewayError, ProviderFailed, RunAborted
 from moltbot_gw.events import (
     ModelEvent,
     ReasoningDelta,
     RunEnded,
+    RunEvent,
     RunOutcome,
     RunStarted,
     TextDelta,
@@ -52,7 +53,8 @@ class Source:
 
 
 class Flow(RuleBasedStateMachine):
-    """Random readers on one run: the rule of flow holds, and nobody misses a word."""
+    """Random readers and watchers on one run: the rule of flow holds, and nobody
+    misses a word."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,9 +63,9 @@ class Flow(RuleBasedStateMachine):
         self.readers: list[Reader] = []
         self.said: list[ModelEvent] = []
 
-    @rule(paused=st.booleans())
-    def subscribe(self, paused: bool) -> None:
-        reader = Reader(self.run_, paused=paused)
+    @rule(paused=st.booleans(), watches=st.booleans())
+    def subscribe(self, paused: bool, watches: bool) -> None:
+        reader = Reader(self.run_, paused=paused, watches=watches)
         self.readers.append(reader)
         if not paused:
             reader.wake()
@@ -122,9 +124,10 @@ class Flow(RuleBasedStateMachine):
         self.run_.extend([TextDelta("too late")])
 
     @invariant()
-    def source_is_paused_exactly_when_all_readers_are(self) -> None:
+    def source_is_paused_exactly_when_nobody_takes_anything(self) -> None:
         if self.source is not None:
-            waiting = bool(self.readers) and all(r.paused for r in self.readers)
+            is_read = any(not one.watches for one in self.readers)
+            waiting = is_read and all(one.paused for one in self.readers)
             assert self.source.paused is waiting
 
     @invariant()
@@ -256,6 +259,132 @@ def test_paused_reader_is_not_woken() -> None:
     assert reader.events == []
     reader.resume()
     assert reader.events == [RunStarted(1), TextDelta("a"), RunEnded(DONE)]
+
+
+def test_watcher_never_holds_the_source_back() -> None:
+    run, source = run_of(), Source()
+    run.registerProducer(source, True)
+    watcher = Reader(run, paused=True, watches=True)
+    assert not source.paused
+    reader = Reader(run)
+    reader.pause()
+    assert source.paused
+    watcher.resume()
+    assert not source.paused
+    watcher.pause()
+    run.unsubscribe(reader)
+    assert not source.paused
+
+
+def test_watcher_reads_from_the_start() -> None:
+    run = run_of()
+    run.begin(1)
+    run.extend([TextDelta("a")])
+    watcher = Reader(run, watches=True)
+    watcher.wake()
+    run.end(DONE)
+    assert watcher.events == [RunStarted(1), TextDelta("a"), RunEnded(DONE)]
+
+
+def test_run_is_cancelled_with_its_last_client() -> None:
+    run, reason = run_of(), ClientGone("gone")
+    run.hold()
+    run.hold()
+    run.release(ClientGone("the first"))
+    assert run.cancelled is None
+    run.hold()
+    run.release(ClientGone("the second"))
+    run.release(reason)
+    assert run.cancelled is reason
+
+
+def test_client_that_goes_after_the_end_cancels_nothing() -> None:
+    run = run_of()
+    run.hold()
+    run.end(DONE)
+    run.release(ClientGone("gone"))
+    assert run.cancelled is None
+
+
+Said = list[tuple[type[TextDelta] | type[ReasoningDelta], str]]
+said_of: st.SearchStrategy[Said] = st.lists(
+    st.tuples(
+        st.sampled_from([TextDelta, ReasoningDelta]),
+        st.sampled_from(["a", "é\u2028", "bcd" * 7, "x" * BLOCK_CHARS, "y" * 50_000]),
+    ),
+    max_size=8,
+)
+
+
+def words(events: list[RunEvent], kind: type[TextDelta] | type[ReasoningDelta]) -> str:
+    return "".join(one.text for one in events if isinstance(one, kind))
+
+
+def read(cursor: Cursor, max_chars: int, until: Position | None) -> list[RunEvent]:
+    events: list[RunEvent] = []
+    while (event := cursor.take(max_chars, until=until)) is not None:
+        events.append(event)
+    return events
+
+
+@given(
+    said=said_of,
+    steps=st.lists(st.integers(1, 40_000), max_size=20),
+    max_chars=st.integers(1000, BLOCK_CHARS),
+)
+@settings(deadline=None)
+def test_log_can_be_read_from_any_place_to_any_place(
+    said: Said, steps: list[int], max_chars: int
+) -> None:
+    run = run_of()
+    run.begin(1)
+    ahead, behind = Cursor(run), Cursor(run)
+    place, seen, told = behind.position, "", ""
+    for number, (kind, text) in enumerate(said):
+        run.extend([kind(text)])
+        for step in steps[number::8]:
+            event = ahead.take(step)
+            seen += event.text if isinstance(event, TextDelta) else ""
+            assert run.text_until(ahead.position, len(seen)) == seen
+            if seen:
+                assert run.text_until(ahead.position, len(seen) - 1) is None
+        later = Cursor(run, place)
+        assert later.position == place
+        events = read(later, max_chars, ahead.position)
+        assert all(len(getattr(event, "text", "")) <= max_chars for event in events)
+        told += words(read(behind, 999, ahead.position), TextDelta)
+        assert told == run.text_until(behind.position, 10**9) == seen
+        assert seen.endswith(words(events, TextDelta))
+        assert run.text_until(later.position, 10**9) == seen
+        assert behind.take(until=ahead.position) is None
+        place = later.position
+    run.end(DONE)
+    rest = read(Cursor(run, place), max_chars, None)
+    assert seen + words(rest, TextDelta) == run.text()
+    assert rest[-1] == RunEnded(DONE)
+
+
+def test_text_of_a_run_that_said_nothing_is_empty() -> None:
+    run = run_of()
+    assert run.text_until((0, 0), 0) == ""
+    run.begin(1)
+    run.extend([ReasoningDelta("hm")])
+    assert run.text_until((2**31, 0), 0) == ""
+
+
+def test_reading_to_a_place_stops_there_for_good() -> None:
+    run = run_of()
+    run.begin(1)
+    run.extend([TextDelta("abc")])
+    first = Cursor(run)
+    first.take()
+    first.take(2)
+    run.extend([TextDelta("def"), ReasoningDelta("hm")])
+    second = Cursor(run)
+    assert read(second, 10, first.position) == [RunStarted(1), TextDelta("ab")]
+    assert second.position == first.position
+    assert read(second, 10, (0, 0)) == []
+    assert read(second, 10, None) == [TextDelta("cdef"), ReasoningDelta("hm")]
 
 
 def test_source_may_speak_while_it_is_resumed() -> None:

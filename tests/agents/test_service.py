@@ -10,10 +10,21 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from moltbot_gw.agents.catalog import Catalog
 from moltbot_gw.agents.run import Run
+from moltbot_gw.config import (
+    AgentDefaults,
+    Agents,
+    Config,
+    ModelEntry,
+    Models,
+    ModelSettings,
+    ProviderEntry,
+)
 from moltbot_gw.errors import (
     InternalError,
     InvalidRequest,
+    KeyReused,
     ModelNotFound,
     ProviderFailed,
     QueueFull,
@@ -29,7 +40,7 @@ from moltbot_gw.events import (
     TextDelta,
     Usage,
 )
-from moltbot_gw.interfaces import IModelProvider, IRunSink, TurnEnd, TurnStart
+from moltbot_gw.interfaces import IModelProvider, IRunSink
 from moltbot_gw.messages import (
     AssistantMessage,
     ImagePart,
@@ -45,6 +56,7 @@ from .support import (
     MAX_RUN_BYTES,
     START_MS,
     TIMEOUT,
+    GatedStore,
     House,
     Reader,
     ended,
@@ -53,47 +65,6 @@ from .support import (
 )
 
 HELLO = UserMessage("hello")
-
-
-class GatedStore(MemorySessionStore):
-    """Holds back the calls named in *gates* until the test opens or breaks them."""
-
-    def __init__(self, *gates: str) -> None:
-        super().__init__()
-        self.gates = set(gates)
-        self.held: list[Deferred[None]] = []
-        self.begun: list[TurnStart] = []
-        self.ended: list[TurnEnd] = []
-
-    def _gate(self, name: str) -> Deferred[None]:
-        gate: Deferred[None] = Deferred()
-        if name in self.gates:
-            self.held.append(gate)
-        else:
-            gate.callback(None)
-        return gate
-
-    def history(self, session_key: str, fresh_after_ms: int) -> Deferred:  # type: ignore[type-arg]
-        read = super().history
-        return self._gate("history").addCallback(
-            lambda _: read(session_key, fresh_after_ms)
-        )
-
-    def begin_turn(self, turn: TurnStart) -> Deferred[None]:
-        self.begun.append(turn)
-        begin = super().begin_turn
-        return self._gate("begin").addCallback(lambda _: begin(turn))
-
-    def end_turn(self, turn: TurnEnd) -> Deferred[None]:
-        self.ended.append(turn)
-        finish = super().end_turn
-        return self._gate("end").addCallback(lambda _: finish(turn))
-
-    def open_gate(self) -> None:
-        self.held.pop(0).callback(None)
-
-    def break_gate(self) -> None:
-        self.held.pop(0).errback(StoreFailed("The disk is full."))
 
 
 @pytest.fixture
@@ -583,3 +554,185 @@ def test_an_answer_that_is_too_long_all_at_once_is_a_failure() -> None:
     outcome = ended(house.start(agent_id="other"))
     assert (outcome.state, type(outcome.error)) == ("failed", ProviderFailed)
     house.check_idle()
+
+
+# -- what a request and its session may say of the run
+
+
+def catalog_of(*listed: str) -> Catalog:
+    """The models ``deep`` (which reasons) and ``eyes``, and one of nobody's."""
+    local = (
+        ModelEntry(id="deep", name="Deep", reasoning=True),
+        ModelEntry(id="eyes", name="Eyes", input=("text", "image")),
+    )
+    gone = (ModelEntry(id="m", name="M"),)
+    providers = {
+        "local": ProviderEntry(base_url="http://x/v1", models=local),
+        "gone": ProviderEntry(base_url="http://y/v1", models=gone),
+    }
+    models = {ref: ModelSettings() for ref in listed}
+    return Catalog(
+        Config(
+            agents=Agents(defaults=AgentDefaults(models=models)),
+            models=Models(providers=providers),
+        )
+    )
+
+
+@pytest.fixture
+def choosy(store: GatedStore) -> Iterator[House]:
+    """A house with models to choose from."""
+    house = House(store, catalog=catalog_of())
+    yield house
+    house.close()
+
+
+def set_for_session(house: House, key: str = KEY, **changes: str | None) -> None:
+    succeeded(
+        house.store.patch(
+            key, changes, agent_id="main", new_session_id="patched", now_ms=START_MS
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used"),
+    [
+        ("local/deep", "local/deep"),
+        ("LOCAL/deep", "local/deep"),
+        ("local/m1", "local/m1"),
+        ("local/unheard", "local/m1"),
+        ("gone/m", "local/m1"),
+        ("nowhere/m", "local/m1"),
+        (None, "local/m1"),
+    ],
+)
+def test_session_may_have_a_model_of_its_own(
+    choosy: House, store: GatedStore, wanted: str | None, used: str
+) -> None:
+    set_for_session(choosy, model=wanted)
+    run = choosy.start()
+    assert choosy.call.request.model == used.partition("/")[2]
+    assert (run.model, run.session_id) == (used, "patched")
+    assert f"{store.begun[0].provider}/{store.begun[0].model}" == used
+
+
+def test_list_of_models_holds_for_sessions_too(store: GatedStore) -> None:
+    house = House(store, catalog=catalog_of("local/eyes"))
+    for wanted, used in (("local/deep", "m1"), ("local/eyes", "eyes")):
+        set_for_session(house, model=wanted)
+        house.start()
+        assert house.call.request.model == used
+        house.call.finish()
+    house.check_idle()
+
+
+def test_other_sessions_keep_the_agents_model(choosy: House) -> None:
+    set_for_session(choosy, model="local/deep")
+    choosy.start(key="agent:main:b")
+    assert choosy.call.request.model == "m1"
+
+
+def test_session_whose_model_takes_no_images_refuses_them(
+    choosy: House, store: GatedStore
+) -> None:
+    set_for_session(choosy, model="local/deep")
+    run = choosy.start(UserMessage((ImagePart("data:x"),)), agent_id="eyes")
+    error = ended(run).error
+    assert isinstance(error, InvalidRequest)
+    assert (error.param, "local/deep" in error.message) == ("messages", True)
+    assert (store.begun, choosy.provider.calls) == ([], [])
+    choosy.check_idle()
+
+
+def test_session_whose_model_takes_images_takes_them(choosy: House) -> None:
+    picture = UserMessage((ImagePart("data:x"),))
+    set_for_session(choosy, model="local/eyes")
+    choosy.start(picture, agent_id="eyes")
+    assert choosy.call.request.messages == (picture,)
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_session", "effort"),
+    [
+        ("high", "low", "high"),
+        (None, "low", "low"),
+        (None, None, None),
+        ("off", "low", None),
+    ],
+)
+def test_thinking_is_the_requests_else_the_sessions(
+    choosy: House, asked: str | None, of_session: str | None, effort: str | None
+) -> None:
+    set_for_session(choosy, model="local/deep", thinking_level=of_session)
+    choosy.start(thinking=asked)
+    assert choosy.call.request.options.reasoning_effort == effort
+
+
+def test_thinking_is_the_agents_when_nobody_else_has_said(store: GatedStore) -> None:
+    house = House(store, catalog=catalog_of(), thinking="medium")
+    set_for_session(house, model="local/deep")
+    house.start()
+    assert house.call.request.options.reasoning_effort == "medium"
+    house.close()
+
+
+def test_request_may_have_a_time_out_of_its_own(house: House) -> None:
+    run = house.start(timeout=2.5)
+    house.clock.advance(2.4)
+    assert run.outcome is None
+    house.clock.advance(0.1)
+    error = ended(run).error
+    assert isinstance(error, RunTimedOut)
+    assert "2.5 seconds" in error.message
+    house.check_idle()
+
+
+def test_request_may_begin_a_session_of_its_own(
+    house: House, store: GatedStore
+) -> None:
+    house.start()
+    house.call.finish()
+    set_for_session(house, thinking_level="high")
+    more = UserMessage("more")
+    run = house.start(more, session_id="mine")
+    assert house.call.request.messages == (more,)
+    assert (run.session_id, store.begun[1].session_id) == ("mine", "mine")
+    house.call.finish()
+    house.start(UserMessage("again"), session_id="mine")
+    assert house.call.request.messages[0] == more
+    house.call.finish()
+    settings = succeeded(store.history(KEY, 0)).settings
+    assert settings.thinking_level == "high"
+    house.check_idle()
+
+
+# -- who looks at the runs
+
+
+def test_runs_are_found_until_they_have_ended(house: House) -> None:
+    first, second = house.start(), house.start()
+    other = house.start(key="agent:main:b")
+    assert house.service.active == [first, second, other]
+    assert house.service.runs_of(KEY) == [first, second]
+    assert house.service.runs_of("agent:main:c") == []
+    assert house.service.find_run("run-3") is other
+    house.call.finish()
+    assert house.service.find_run("run-3") is None
+    assert house.service.active == [first, second]
+
+
+def test_session_id_and_model_are_known_once_the_run_has_begun(house: House) -> None:
+    first, second = house.start(), house.start()
+    assert (first.session_id, first.model) == ("session-1", "local/m1")
+    assert (second.session_id, second.model) == (None, None)
+
+
+def test_id_of_a_running_run_is_not_given_twice(house: House) -> None:
+    run = house.start(run_id="mine")
+    with pytest.raises(KeyReused):
+        house.start(run_id="mine")
+    assert house.service.active == [run]
+    house.call.finish()
+    house.check_idle()
+    assert house.start(run_id="mine", key="agent:main:b") is not run

@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.service import GatewayService, build_gateway
+from moltbot_gw.building import build_gateway
+from moltbot_gw.service import GatewayService
 from moltbot_gw.settings import CommandLine, load_settings
 from tests.integration.waiting import reactor, until, within
 from tests.support.fake_provider import FakeProvider

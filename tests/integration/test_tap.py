@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from twisted.application.service import IService
 
+from moltbot_gw.building import build_gateway
 from moltbot_gw.config import Secret
-from moltbot_gw.service import build_gateway
 from moltbot_gw.settings import CommandLine, load_settings
 from moltbot_gw.tap import Options, makeService
 from tests.integration.gateway import TOKEN, Gateway, ask, configuration, post

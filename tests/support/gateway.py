@@ -11,6 +11,7 @@ import attrs
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
+    IAddress,
     IConsumer,
     IPushProducer,
     ISSLTransport,
@@ -22,10 +23,11 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.lanes import Lanes
-from moltbot_gw.agents.roster import Agent, ModelRef, Roster
+from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.auth import SharedSecret
+from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import (
     Completion,
@@ -36,11 +38,12 @@ from moltbot_gw.events import (
     Usage,
 )
 from moltbot_gw.http.api import build_api
-from moltbot_gw.http.channel import Timeouts
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.gate import CorsPolicy, Gate
+from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.site import GatewaySite
+from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.interfaces import IModelProvider, IRunSink
 from moltbot_gw.messages import ModelRequest
 from moltbot_gw.providers.echo import EchoProvider
@@ -61,8 +64,13 @@ class Socket(StringTransport):
     half is.
     """
 
-    def __init__(self, clock: Clock, lose: Callable[[Exception], None]) -> None:
-        super().__init__(lenient=True)  # type: ignore[no-untyped-call]
+    def __init__(
+        self,
+        clock: Clock,
+        lose: Callable[[Exception], None],
+        peer: IAddress | None = None,
+    ) -> None:
+        super().__init__(peerAddress=peer, lenient=True)  # type: ignore[no-untyped-call]
         alsoProvides(self, ITCPTransport)
         self._clock = clock
         self._lose = lose
@@ -122,6 +130,11 @@ class Socket(StringTransport):
         """Whether nothing more is read from here."""
         return self.closed is not None or self._aborting or self.disconnecting
 
+    @property
+    def unsent(self) -> bytes:
+        """What was written and has not left."""
+        return b"".join(self._pending)
+
     def fill(self) -> None:
         """The client stops reading and the buffers are full."""
         self.full = True
@@ -162,10 +175,12 @@ class Socket(StringTransport):
 class Connection:
     """A client's end of one connection."""
 
-    def __init__(self, gateway: Gateway, secure: bool) -> None:
+    def __init__(
+        self, gateway: Gateway, secure: bool, peer: IAddress | None = None
+    ) -> None:
         self._gateway = gateway
         self._channel = gateway.site.buildProtocol(None)
-        self.socket = Socket(gateway.clock, self._lost)
+        self.socket = Socket(gateway.clock, self._lost, peer)
         if secure:
             alsoProvides(self.socket, ISSLTransport)
         self._channel.makeConnection(self.socket)
@@ -306,6 +321,10 @@ class Options:
     max_body_bytes: int = 20 * 1024 * 1024
     max_run_bytes: int = 64 * 1024 * 1024
     cors: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ("*.test", "*.x")
+    origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    max_auth_failures: int = 10
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     global_scope: bool = False
     keep_alive: float = 10.0
@@ -314,6 +333,7 @@ class Options:
     idle: float = 75.0
     stall: float = 30.0
     run_timeout: float = 600.0
+    images: bool = False
     max_concurrent: int = 4
     max_waiting: int = 256
     max_waiting_per_session: int = 20
@@ -322,17 +342,21 @@ class Options:
 class Gateway:
     """A gateway without a daemon.  The agent ``echo`` echoes, others are scripted."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, store: Any = None, **options: Any) -> None:
         self.options = chosen = Options(**options)
         self.clock = Clock()
-        self.store = MemorySessionStore()
+        self.store = MemorySessionStore() if store is None else store
         self.model = ScriptedProvider(self.clock)
+        self.limiter = AuthLimiter(self.clock, chosen.max_auth_failures)
         self.agents = self._build_agents(chosen)
         self.site = self._build_site(chosen)
         self.connections: list[Connection] = []
 
-    def connect(self, *, secure: bool = False) -> Connection:
-        connection = Connection(self, secure)
+    def connect(
+        self, *, secure: bool = False, peer: IAddress | None = None
+    ) -> Connection:
+        """Connect from *peer*, or from somewhere."""
+        connection = Connection(self, secure, peer)
         self.connections.append(connection)
         return connection
 
@@ -399,7 +423,7 @@ class Gateway:
         return CREATED + self.clock.seconds()
 
     def _build_agents(self, chosen: Options) -> AgentService:
-        agents = {agent: _agent(agent, chosen.run_timeout) for agent in chosen.agents}
+        agents = {agent: _agent(agent, chosen) for agent in chosen.agents}
         providers: dict[str, IModelProvider] = {"echo": EchoProvider(self.clock)}
         if not chosen.missing_provider:
             providers["script"] = self.model
@@ -431,6 +455,8 @@ class Gateway:
             build_api(completions, ModelsHandler(self.agents.roster, CREATED)),
             gate=Gate(
                 secret=SharedSecret(chosen.secret),
+                limiter=self.limiter,
+                hosts=HostPolicy(chosen.hosts, chosen.origins),
                 enabled=chosen.enabled,
                 max_body_bytes=chosen.max_body_bytes,
                 cors=CorsPolicy(chosen.cors),
@@ -442,10 +468,11 @@ class Gateway:
                 stall=chosen.stall,
             ),
             clock=self.clock,
+            trusted_proxies=chosen.trusted_proxies,
         )
 
 
-def _agent(agent_id: str, timeout: float) -> Agent:
+def _agent(agent_id: str, chosen: Options) -> Agent:
     provider = "echo" if agent_id == "echo" else "script"
     return Agent(
         id=agent_id,
@@ -453,8 +480,8 @@ def _agent(agent_id: str, timeout: float) -> Agent:
         theme=None,
         emoji=None,
         workspace=Path("/nonexistent/workspace"),
-        model=ModelRef(provider, "model"),
-        timeout=timeout,
+        model=ModelRef(provider, "model", accepts_images=chosen.images),
+        timeout=chosen.run_timeout,
         bootstrap_max_chars=20_000,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -20,15 +21,24 @@ def limit_send_buffer(transport: Any) -> None:
 
 
 class StallWatch:
-    """Aborts a connection whose client has taken nothing for *seconds*.
+    """Ends a connection whose client has taken nothing for *seconds*.
+
+    *on_stall* does that; without it the transport is aborted.
 
     A client that reads slowly is not a stalled one, but the transport says nothing
     before it has got rid of everything; so each time that the timer rings, what still
     lies here is compared with what lay here before.
     """
 
-    def __init__(self, transport: Any, clock: IReactorTime, seconds: float) -> None:
+    def __init__(
+        self,
+        transport: Any,
+        clock: IReactorTime,
+        seconds: float,
+        on_stall: Callable[[], None] | None = None,
+    ) -> None:
         self._transport = transport
+        self._on_stall = on_stall or transport.abortConnection
         self._clock = clock
         self._seconds = seconds
         self._timer: IDelayedCall | None = None
@@ -50,7 +60,7 @@ class StallWatch:
         if _unsent_bytes(self._transport) < before:
             self.start()
         else:
-            self._transport.abortConnection()
+            self._on_stall()
 
 
 def _unsent_bytes(transport: Any) -> int:

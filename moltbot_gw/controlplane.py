@@ -1,0 +1,310 @@
+"""The composition root of the WebSocket edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource
+
+from moltbot_gw import __version__
+from moltbot_gw.agents.service import AgentService
+from moltbot_gw.auth import AuthLimiter, SharedSecret
+from moltbot_gw.config.file import find_config_file
+from moltbot_gw.devices.pairing import PairingStore, PendingView, Resolved, RunInThread
+from moltbot_gw.errors import StoreFailed
+from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.settings import STORE_FILE, Settings
+from moltbot_gw.wire.connect import SessionDefaults
+from moltbot_gw.wire.frames import StateVersion
+from moltbot_gw.ws.calls import Caller, Method, MethodTable
+from moltbot_gw.ws.connection import MAX_PAYLOAD, Connection, Services
+from moltbot_gw.ws.greeting import Facts, Greeter
+from moltbot_gw.ws.handshake import Admission, Doorkeeper
+from moltbot_gw.ws.health import Health
+from moltbot_gw.ws.hub import Hub
+from moltbot_gw.ws.methods import (
+    catalogues,
+    history,
+    logs,
+    sessions,
+    system,
+    unserved,
+    usage,
+)
+from moltbot_gw.ws.methods.agent import AgentMethods
+from moltbot_gw.ws.methods.chat import ChatMethods
+from moltbot_gw.ws.methods.config import ConfigMethods
+from moltbot_gw.ws.methods.devices import DeviceMethods, resolved_event
+from moltbot_gw.ws.methods.session_tools import SessionTools
+from moltbot_gw.ws.presence import Presence
+from moltbot_gw.ws.resource import UpgradeResource
+from moltbot_gw.ws.socket import SocketFactory
+from moltbot_gw.ws.system_events import SystemEvents
+from moltbot_gw.ws.targets import Targets
+
+DEVICES_FOLDER = "devices"
+
+
+@attrs.frozen(eq=False)
+class ControlPlane:
+    """The edge as the daemon needs it: a resource for the site, and an end."""
+
+    resource: IResource
+    hub: Hub
+
+    async def close(self, reason: str) -> None:
+        """Tell all clients that we stop, and wait until they are gone."""
+        await self.hub.close(reason)
+
+
+def build_control_plane(
+    *,
+    settings: Settings,
+    agents: AgentService,
+    store: ISessionStore,
+    limiter: AuthLimiter,
+    host: str,
+    reactor: Any,
+    unix_time: Callable[[], float],
+    run_in_thread: RunInThread,
+    find_log: Callable[[], Path | None],
+) -> ControlPlane:
+    """Build the edge on the parts that it shares with the HTTP edge."""
+    gateway = settings.config.gateway
+    shared = Shared(
+        settings=settings,
+        agents=agents,
+        store=store,
+        targets=Targets(
+            agents.roster, global_scope=settings.config.session.scope == "global"
+        ),
+        hub=Hub(agents=agents, clock=reactor, unix_time=unix_time),
+        clock=reactor,
+        unix_time=unix_time,
+        run_in_thread=run_in_thread,
+    )
+    states = States(shared, host)
+    pairing = PairingStore(
+        settings.state / DEVICES_FOLDER,
+        unix_time=unix_time,
+        run_in_thread=run_in_thread,
+    )
+    table = MethodTable(
+        [
+            *_served(shared, states, pairing, find_log),
+            *unserved.methods(
+                hub=shared.hub,
+                unix_time=unix_time,
+                state=settings.state,
+                workspace=agents.roster.agents[agents.roster.default_id].workspace,
+            ),
+        ]
+    )
+    services = Services(
+        clock=reactor,
+        unix_time=unix_time,
+        hub=shared.hub,
+        doorkeeper=Doorkeeper(
+            secret=SharedSecret(settings.secret.reveal()),
+            kind=settings.secret_name,
+            limiter=limiter,
+            pairing=pairing,
+            control_ui=gateway.control_ui,
+            unix_time=unix_time,
+            on_pairing_asked=states.pairing_asked,
+        ),
+        methods=table,
+        greet=_build_greeter(shared, states, table, host),
+        admitted=states.admitted,
+        max_in_flight=gateway.limits.max_requests_in_flight,
+    )
+    factory = SocketFactory(
+        clock=reactor,
+        max_bytes=MAX_PAYLOAD,
+        stall_seconds=gateway.http.stall_timeout_seconds,
+    )
+    resource = UpgradeResource(
+        factory, lambda socket, peer: Connection(services, socket, peer)
+    )
+    return ControlPlane(resource, shared.hub)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Shared:
+    """What nearly every part of the edge is built on."""
+
+    settings: Settings
+    agents: AgentService
+    store: ISessionStore
+    targets: Targets
+    hub: Hub
+    clock: IReactorTime
+    unix_time: Callable[[], float]
+    run_in_thread: RunInThread
+
+    @property
+    def store_path(self) -> str:
+        """The store's file, for people."""
+        return str(self.settings.state / STORE_FILE)
+
+
+class States:
+    """What all clients keep a copy of, and who is told when it changes."""
+
+    def __init__(self, shared: Shared, host: str) -> None:
+        self._hub = shared.hub
+        self.system_events = SystemEvents()
+        self.presence = Presence(
+            unix_time=shared.unix_time, version=__version__, host=host
+        )
+        self.health = Health(
+            store=shared.store,
+            roster=shared.agents.roster,
+            clock=shared.clock,
+            unix_time=shared.unix_time,
+            store_path=shared.store_path,
+            broadcast=self.tell,
+        )
+        shared.hub.on_gone = self._gone
+
+    def versions(self) -> StateVersion:
+        """Return the counters of presence and health."""
+        return StateVersion(presence=self.presence.version, health=self.health.version)
+
+    def tell(self, name: str, payload: Any) -> None:
+        """Tell everybody a state that is counted."""
+        self._hub.broadcast(name, payload, version=self.versions())
+
+    def admitted(self, admission: Admission) -> None:
+        """A client has been let in; it is told itself in its hello."""
+        self.presence.connected(admission.caller)
+        if admission.resolved is not None:
+            self.pairing_resolved(admission.resolved)
+        refreshing = Deferred.fromCoroutine(self.health.refresh())
+        # What is wrong with the store is in the log already.
+        refreshing.addErrback(lambda failure: failure.trap(StoreFailed))
+
+    def pairing_asked(self, pending: PendingView) -> None:
+        """Somebody has to approve a device."""
+        self._hub.broadcast(
+            "device.pair.requested",
+            pending,
+            key=f"device.pair.requested:{pending.request_id}",
+            right="pairing",
+        )
+
+    def pairing_resolved(self, resolved: Resolved) -> None:
+        """Somebody has."""
+        self._hub.broadcast(
+            "device.pair.resolved",
+            resolved_event(resolved),
+            key=f"device.pair.resolved:{resolved.request_id}",
+            right="pairing",
+        )
+
+    def _gone(self, caller: Caller) -> None:
+        if self.presence.disconnected(caller):
+            self.tell("presence", {"presence": self.presence.entries()})
+
+
+def _served(
+    shared: Shared,
+    states: States,
+    pairing: PairingStore,
+    find_log: Callable[[], Path | None],
+) -> list[Method]:
+    """Return the methods that do something, in the order that clients are told."""
+    settings, agents, store = shared.settings, shared.agents, shared.store
+    ui = settings.config.ui
+    assistant = ui.assistant if ui else None
+    tools = SessionTools(
+        store=store,
+        agents=agents,
+        targets=shared.targets,
+        clock=shared.clock,
+        unix_time=shared.unix_time,
+        store_path=shared.store_path,
+    )
+    run_methods = AgentMethods(
+        agents=agents,
+        store=store,
+        targets=shared.targets,
+        clock=shared.clock,
+        unix_time=shared.unix_time,
+    )
+    chat_methods = ChatMethods(
+        agents=agents,
+        targets=shared.targets,
+        unix_time=shared.unix_time,
+        system_events=states.system_events,
+    )
+    config_methods = ConfigMethods(
+        file=find_config_file(settings.environ, settings.home, settings.config_path),
+        run_in_thread=shared.run_in_thread,
+    )
+    device_methods = DeviceMethods(
+        pairing=pairing, tell=states.pairing_resolved, dismiss=shared.hub.dismiss
+    )
+    return [
+        *system.methods(
+            store=store,
+            roster=agents.roster,
+            targets=shared.targets,
+            presence=states.presence,
+            health=states.health,
+            events=states.system_events,
+            unix_time=shared.unix_time,
+            store_path=shared.store_path,
+            broadcast=states.tell,
+        ),
+        *logs.methods(find_file=find_log, run_in_thread=shared.run_in_thread),
+        *usage.methods(
+            store=store,
+            catalog=agents.roster.catalog,
+            clock=shared.clock,
+            unix_time=shared.unix_time,
+        ),
+        *config_methods.methods(),
+        *catalogues.methods(
+            roster=agents.roster,
+            targets=shared.targets,
+            assistant_name=assistant.name if assistant else None,
+            assistant_avatar=assistant.avatar if assistant else None,
+        ),
+        *sessions.methods(tools=tools),
+        *device_methods.methods(),
+        *run_methods.methods(),
+        *history.methods(tools=tools, hub=shared.hub),
+        *chat_methods.methods(),
+    ]
+
+
+def _build_greeter(
+    shared: Shared, states: States, table: MethodTable, host: str
+) -> Greeter:
+    settings, clock, targets = shared.settings, shared.clock, shared.targets
+    started = clock.seconds()
+    return Greeter(
+        facts=Facts(
+            version=__version__,
+            host=host,
+            config_path=str(settings.config_path),
+            state_dir=str(settings.state),
+            methods=table.advertised,
+            session_defaults=SessionDefaults(
+                default_agent_id=targets.default_agent_id,
+                main_key="main",
+                main_session_key=targets.main_key(),
+                scope=targets.scope,
+            ),
+        ),
+        presence=states.presence.entries,
+        health=lambda: states.health.cached,
+        versions=states.versions,
+        uptime=lambda: clock.seconds() - started,
+    )

@@ -1,0 +1,137 @@
+"""The log as a file that ``logs.tail`` and the original's pages can read.
+
+One JSON object a line, in the original's shape: ``"0"`` a JSON text that names the
+part of the program, ``"1"`` the message, ``_meta`` with level and date, and ``time``.
+Lines are gathered for a moment and written together; the file is of the day, bounded,
+and those of other days are removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from zope.interface import implementer
+
+FLUSH_SECONDS = 0.25
+MAX_WAITING = 1024
+"""Lines that wait to be written; with one more they are written at once."""
+
+MAX_FILE_BYTES = 32 * 1024 * 1024
+"""A larger file is begun anew; one older one is kept beside it."""
+
+MAX_MESSAGE_CHARS = 16_000
+_DATED = re.compile(r"moltbot-\d{4}-\d{2}-\d{2}\.log(?:\.1)?")
+_LEVELS = {
+    LogLevel.debug: "DEBUG",
+    LogLevel.info: "INFO",
+    LogLevel.warn: "WARN",
+    LogLevel.error: "ERROR",
+    LogLevel.critical: "FATAL",
+}
+_NAMES = ("silent", "fatal", "error", "warn", "info", "debug", "trace")
+_encode = msgspec.json.Encoder().encode
+
+
+@implementer(ILogObserver)
+class LogFile:
+    """Writes what is at least as bad as *level* (the original's names) to a file.
+
+    The file is *path*, or one of the day in *folder*.  It is 0600; a folder that is
+    made for it 0700.  What cannot be written is given up: the log must stop nothing.
+    """
+
+    def __init__(
+        self, *, path: Path | None, folder: Path, level: str, clock: IReactorTime
+    ) -> None:
+        self._path = path
+        self._folder = folder
+        self._clock = clock
+        shown = _NAMES.index(level)
+        order = {"DEBUG": 5, "INFO": 4, "WARN": 3, "ERROR": 2, "FATAL": 1}
+        self._shown = frozenset(
+            known for known, name in _LEVELS.items() if order[name] <= shown
+        )
+        self._lines: list[bytes] = []
+        self._timer: IDelayedCall | None = None
+
+    def __call__(self, event: LogEvent) -> None:
+        """Take a log event; any thread that logs does so in the reactor's."""
+        if event.get("log_level") not in self._shown:
+            return
+        self._lines.append(_line(event))
+        if len(self._lines) > MAX_WAITING:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._clock.callLater(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        try:
+            with self._open() as file:
+                file.write(b"".join(lines))
+        except OSError:
+            pass  # to log it would only come back here
+
+    def find(self) -> Path | None:
+        """Return the newest file that there is."""
+        if self._path is not None:
+            return self._path if self._path.is_file() else None
+        today = self._today()
+        if today.is_file():
+            return today
+        return max(self._dated(), default=None, key=lambda path: path.name)
+
+    def _open(self) -> IO[bytes]:
+        path = self._path or self._today()
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._path is None:
+                for old in self._dated():
+                    old.unlink(missing_ok=True)
+        elif path.stat().st_size > MAX_FILE_BYTES:
+            path.replace(path.with_name(f"{path.name}.1"))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return open(os.open(path, flags, 0o600), "ab")
+
+    def _today(self) -> Path:
+        return self._folder / time.strftime("moltbot-%Y-%m-%d.log")
+
+    def _dated(self) -> list[Path]:
+        if not self._folder.is_dir():
+            return []
+        return [p for p in self._folder.iterdir() if _DATED.fullmatch(p.name)]
+
+
+def _line(event: LogEvent) -> bytes:
+    seconds = float(event.get("log_time", 0.0))
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    when = f"{stamp}.{int(seconds * 1000) % 1000:03d}Z"
+    namespace = str(event.get("log_namespace", "-"))
+    text = formatEvent(event)
+    failure: Any = event.get("log_failure")
+    if failure is not None:
+        text += "\n" + failure.getTraceback(elideFrameworkCode=True)
+    line = {
+        "0": _encode({"subsystem": namespace.removeprefix("moltbot_gw.")}).decode(),
+        "1": text[:MAX_MESSAGE_CHARS],
+        "_meta": {
+            "name": namespace,
+            "logLevelName": _LEVELS.get(event["log_level"], "INFO"),
+            "date": when,
+        },
+        "time": when,
+    }
+    return _encode(line) + b"\n"

@@ -1,0 +1,255 @@
+"""Deciding about ``connect``: the checks in their order, and what is granted.
+
+A shared secret is full trust; a device only saves its owner from keeping the secret.
+The order is that of upstream's ``message-handler.ts``, so that a client is told the
+same first fault; the limit on wrong secrets stands before they are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import msgspec
+
+from moltbot_gw.auth import AuthLimiter, SharedSecret
+from moltbot_gw.config import ControlUi
+from moltbot_gw.devices.identity import (
+    BadDevice,
+    DeviceClaim,
+    SignedContext,
+    verify_device,
+)
+from moltbot_gw.devices.pairing import (
+    Authorized,
+    PairingRequest,
+    PairingRequired,
+    PairingStore,
+    PendingView,
+    Resolved,
+)
+from moltbot_gw.errors import GatewayError, TooManyFailures
+from moltbot_gw.peers import Peer
+from moltbot_gw.wire.connect import ConnectParams, DeviceGrant
+from moltbot_gw.ws import refusals
+from moltbot_gw.ws.calls import Caller
+from moltbot_gw.ws.refusals import PROTOCOL
+
+MAX_PROBLEM_CHARS = 500
+_DEFAULT_SCOPES = ("operator.admin",)
+_ROLES = ("operator", "node")
+_decode = msgspec.json.Decoder(ConnectParams).decode
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Admission:
+    """A client that may come in; *resolved* if its device was paired just for that."""
+
+    caller: Caller
+    params: ConnectParams
+    grant: DeviceGrant | None
+    resolved: Resolved | None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Applicant:
+    """Who asks: *nonce* is what it was challenged with."""
+
+    conn_id: str
+    nonce: str
+    peer: Peer
+
+
+class Doorkeeper:
+    """Admits clients, or raises a ``Refusal``.
+
+    *kind* says what the secret is: ``token`` or ``password``.  *on_pairing_asked* is
+    told of each new request that somebody has to approve.
+    """
+
+    def __init__(
+        self,
+        *,
+        secret: SharedSecret,
+        kind: str,
+        limiter: AuthLimiter,
+        pairing: PairingStore,
+        control_ui: ControlUi,
+        unix_time: Callable[[], float],
+        on_pairing_asked: Callable[[PendingView], None],
+    ) -> None:
+        self._secret = secret
+        self._kind = kind
+        self._limiter = limiter
+        self._pairing = pairing
+        self._control_ui = control_ui
+        self._unix_time = unix_time
+        self._on_pairing_asked = on_pairing_asked
+
+    async def admit(self, raw: msgspec.Raw, applicant: Applicant) -> Admission:
+        """Decide about the parameters *raw* of ``connect``."""
+        params = _parse(raw)
+        role = _role(params)
+        scopes = params.scopes or (_DEFAULT_SCOPES if role == "operator" else ())
+        public_key = self._check_device(params, role, applicant)
+        # One that is ignored by configuration has proved nothing, so it lends nothing.
+        device = params.device if public_key is not None else None
+        device_id = None if device is None else device.id
+        await self._authenticate(params, role, scopes, device_id, applicant)
+        grant: DeviceGrant | None = None
+        resolved: Resolved | None = None
+        if public_key is not None and not self._skips_pairing(params):
+            grant, resolved = await self._pair(
+                params, role, scopes, public_key, applicant
+            )
+        caller = Caller(
+            conn_id=applicant.conn_id,
+            client=params.client,
+            role=role,
+            scopes=frozenset(scopes),
+            device_id=device_id,
+            address=None if applicant.peer.is_local else applicant.peer.address,
+        )
+        return Admission(caller=caller, params=params, grant=grant, resolved=resolved)
+
+    # -- devices
+
+    def _check_device(
+        self, params: ConnectParams, role: str, applicant: Applicant
+    ) -> str | None:
+        """Return the public key of a device that proves itself; None without one."""
+        client, device = params.client, params.device
+        if client.is_control_ui and self._control_ui.dangerously_disable_device_auth:
+            device = None
+        if device is None:
+            if client.is_control_ui and not self._skips_pairing(params):
+                raise refusals.insecure_control_ui()
+            if not params.auth.token and not self._skips_pairing(params):
+                raise refusals.device_required()
+            return None
+        claim = DeviceClaim(
+            device.id,
+            device.public_key,
+            device.signature,
+            device.signed_at,
+            device.nonce,
+        )
+        context = SignedContext(
+            client_id=client.id,
+            client_mode=client.mode,
+            role=role,
+            scopes=params.scopes,
+            token=params.auth.token,
+        )
+        try:
+            return verify_device(
+                claim,
+                context,
+                nonce=applicant.nonce,
+                now_ms=int(self._unix_time() * 1000),
+                is_local=applicant.peer.is_local,
+            )
+        except BadDevice as error:
+            raise refusals.bad_device(error.reason) from None
+
+    def _skips_pairing(self, params: ConnectParams) -> bool:
+        """Whether this is the original's page, freed from devices by configuration."""
+        chosen = self._control_ui
+        bypass = chosen.allow_insecure_auth or chosen.dangerously_disable_device_auth
+        given = bool(params.auth.token or params.auth.password)
+        return params.client.is_control_ui and bypass and given
+
+    # -- secrets
+
+    async def _authenticate(
+        self,
+        params: ConnectParams,
+        role: str,
+        scopes: tuple[str, ...],
+        device_id: str | None,
+        applicant: Applicant,
+    ) -> None:
+        auth, bucket = params.auth, applicant.peer.bucket
+        presented = auth.token if self._kind == "token" else auth.password
+        if auth.token or auth.password:
+            try:
+                self._limiter.check(bucket)
+            except TooManyFailures as error:
+                wait = error.retry_after or 1
+                raise refusals.too_many_failures(error.message, wait) from None
+        if presented and self._secret.matches(presented.encode("utf-8", "replace")):
+            return
+        if auth.token and device_id is not None:
+            try:
+                valid = await self._pairing.check_token(
+                    device_id, auth.token, role, scopes
+                )
+            except GatewayError as error:
+                raise refusals.failed(error) from None
+            if valid:
+                return
+        if auth.token or auth.password:
+            self._limiter.failed(bucket)
+        client = params.client
+        raise refusals.unauthorized(self._kind, bool(presented), client.id, client.mode)
+
+    # -- pairing
+
+    async def _pair(
+        self,
+        params: ConnectParams,
+        role: str,
+        scopes: tuple[str, ...],
+        public_key: str,
+        applicant: Applicant,
+    ) -> tuple[DeviceGrant, Resolved | None]:
+        assert params.device is not None
+        client, peer = params.client, applicant.peer
+        request = PairingRequest(
+            device_id=params.device.id,
+            public_key=public_key,
+            role=role,
+            scopes=scopes,
+            display_name=client.display_name,
+            platform=client.platform,
+            client_id=client.id,
+            client_mode=client.mode,
+            remote_ip=None if peer.is_local else peer.address,
+            is_local=peer.is_local,
+        )
+        try:
+            decision = await self._pairing.authorize(request)
+        except GatewayError as error:
+            raise refusals.failed(error) from None
+        if isinstance(decision, PairingRequired):
+            if decision.is_new:
+                self._on_pairing_asked(decision.pending)
+            raise refusals.pairing_required(decision.request_id)
+        return _grant(decision), decision.resolved
+
+
+def _parse(raw: msgspec.Raw) -> ConnectParams:
+    try:
+        params = _decode(raw)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise refusals.bad_params(str(error)[:MAX_PROBLEM_CHARS]) from None
+    if not params.min_protocol <= PROTOCOL <= params.max_protocol:
+        raise refusals.protocol_mismatch()
+    return params
+
+
+def _role(params: ConnectParams) -> str:
+    role = params.role or "operator"
+    if role not in _ROLES:
+        raise refusals.invalid_role()
+    return role
+
+
+def _grant(decision: Authorized) -> DeviceGrant:
+    token = decision.token
+    return DeviceGrant(
+        device_token=token.token,
+        role=token.role,
+        scopes=token.scopes,
+        issued_at_ms=token.issued_at_ms,
+    )

@@ -1,0 +1,156 @@
+"""How the gateway is, as one summary that clients keep a copy of.
+
+Source: upstream ``src/commands/health.ts``, ``src/gateway/server/health-state.ts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from moltbot_gw.agents.roster import Roster
+from moltbot_gw.errors import GatewayError
+from moltbot_gw.interfaces import ISessionStore, SessionSummary
+from moltbot_gw.ws.rows import recent_row
+
+_log = Logger()
+
+KEEP_SECONDS = 60.0
+"""How long a summary is good enough for a client."""
+
+REST_SECONDS = 1.0
+"""The least time between two summaries."""
+
+RECENT = 5
+ACK_MAX_CHARS = 300
+HIDDEN_KEYS = ("global", "unknown")
+
+
+class Health:
+    """Makes the summary and remembers the last one.
+
+    *broadcast* is called with ``"health"`` and each summary that was made; *version*
+    goes up before.  *store_path* is only shown.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ISessionStore,
+        roster: Roster,
+        clock: IReactorTime,
+        unix_time: Callable[[], float],
+        store_path: str,
+        broadcast: Callable[[str, Any], None],
+    ) -> None:
+        self._store = store
+        self._roster = roster
+        self._clock = clock
+        self._unix_time = unix_time
+        self._store_path = store_path
+        self._broadcast = broadcast
+        self._lock = DeferredLock()
+        self._made_at: float | None = None
+        self.version = 1
+        self.cached: dict[str, Any] = {}
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Return the last summary, and make a fresh one for who asks next.
+
+        One older than ``KEEP_SECONDS`` is replaced first.
+        """
+        if self._is_older_than(KEEP_SECONDS):
+            return await self.refresh()
+        known = self.cached
+        if not self._lock.locked:
+            Deferred.fromCoroutine(self.refresh()).addErrback(_log_failure)
+        return known
+
+    async def refresh(self) -> dict[str, Any]:
+        """Make a summary, tell everybody, return it; at most one a ``REST_SECONDS``.
+
+        Raises ``StoreFailed``; the last summary stays then.
+        """
+        async with self._lock:
+            if self._is_older_than(REST_SECONDS):
+                self.cached = await self._make()
+                self._made_at = self._clock.seconds()
+                self.version += 1
+                self._broadcast("health", self.cached)
+            return self.cached
+
+    def _is_older_than(self, seconds: float) -> bool:
+        made_at = self._made_at
+        return made_at is None or self._clock.seconds() - made_at >= seconds
+
+    async def _make(self) -> dict[str, Any]:
+        began = self._clock.seconds()
+        sessions = await self._store.list_sessions()
+        now_ms = int(self._unix_time() * 1000)
+        default_id = self._roster.default_id
+        agents = [
+            {
+                "agentId": agent.id,
+                **({"name": agent.name} if agent.name else {}),
+                "isDefault": agent.id == default_id,
+                "heartbeat": _no_heartbeat(),
+                "sessions": self._sessions(sessions, agent.id, now_ms),
+            }
+            for agent in self._roster.agents.values()
+        ]
+        return {
+            "ok": True,
+            "ts": now_ms,
+            "durationMs": int((self._clock.seconds() - began) * 1000),
+            "channels": {},
+            "channelOrder": [],
+            "channelLabels": {},
+            "heartbeatSeconds": 0,
+            "defaultAgentId": default_id,
+            "agents": agents,
+            "sessions": self._sessions(sessions, default_id, now_ms),
+        }
+
+    def _sessions(
+        self, sessions: list[SessionSummary], agent_id: str, now_ms: int
+    ) -> dict[str, Any]:
+        own = sessions_of(sessions, agent_id)
+        recent = [recent_row(summary, now_ms) for summary in own[:RECENT]]
+        return {
+            "path": self._store_path,
+            "count": len(own),
+            "recent": msgspec.to_builtins(recent),
+        }
+
+
+def sessions_of(sessions: list[SessionSummary], agent_id: str) -> list[SessionSummary]:
+    """Return those of an agent that overviews count, in their order."""
+    return [
+        summary
+        for summary in sessions
+        if summary.agent_id == agent_id and summary.session_key not in HIDDEN_KEYS
+    ]
+
+
+def _no_heartbeat() -> dict[str, Any]:
+    return {
+        "enabled": False,
+        "every": "disabled",
+        "everyMs": None,
+        "prompt": "",
+        "target": "last",
+        "ackMaxChars": ACK_MAX_CHARS,
+    }
+
+
+def _log_failure(failure: Failure) -> None:
+    if failure.check(GatewayError):
+        _log.warn("no fresh health: {error}", error=failure.getErrorMessage())
+    else:
+        _log.failure("no fresh health", failure)

@@ -1,0 +1,169 @@
+"""``agent`` and ``agent.wait``: runs that programs start and wait for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from msgspec import Meta
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+
+from moltbot_gw.agents.ids import new_uuid
+from moltbot_gw.agents.request import RunRequest
+from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.thinking import Thinking
+from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.messages import UserMessage
+from moltbot_gw.ws.attachments import Attachment, images_of
+from moltbot_gw.ws.calls import Call, Method, Params, invalid
+from moltbot_gw.ws.starting import (
+    MAX_MESSAGE_CHARS,
+    RunKey,
+    content_of,
+    key_of,
+    result_of,
+)
+from moltbot_gw.ws.targets import Target, Targets
+
+DEFAULT_WAIT_MS = 30_000
+MAX_WAIT_MS = 24 * 3600 * 1000
+MAX_TIMEOUT = 7 * 24 * 3600
+
+_CHANNELS = frozenset(
+    {"webchat", "last", "whatsapp", "telegram", "discord", "slack", "signal"}
+    | {"imessage", "googlechat", "msteams", "line", "matrix", "bluebubbles"}
+)
+_SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class AgentParams(Params, frozen=True, kw_only=True):
+    """The parameters of ``agent``; those for channels are checked and not used."""
+
+    message: Annotated[str, Meta(min_length=1, max_length=MAX_MESSAGE_CHARS)]
+    idempotency_key: RunKey
+    agent_id: str | None = None
+    session_key: str | None = None
+    session_id: str | None = None
+    to: str | None = None
+    thinking: Thinking | None = None
+    timeout: Annotated[int, Meta(ge=0, le=MAX_TIMEOUT)] | None = None
+    deliver: bool | None = None
+    attachments: tuple[Attachment, ...] = ()
+    extra_system_prompt: str | None = None
+    lane: str | None = None
+    label: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    spawned_by: str | None = None
+    reply_to: str | None = None
+    channel: str | None = None
+    reply_channel: str | None = None
+    account_id: str | None = None
+    reply_account_id: str | None = None
+    thread_id: str | None = None
+    group_id: str | None = None
+    group_channel: str | None = None
+    group_space: str | None = None
+
+
+class WaitParams(Params, frozen=True, kw_only=True):
+    """The parameters of ``agent.wait``."""
+
+    run_id: RunKey
+    timeout_ms: Annotated[int, Meta(ge=0)] = DEFAULT_WAIT_MS
+
+
+class AgentMethods:
+    """Starts runs for programs; the run goes on when the program has gone."""
+
+    def __init__(
+        self,
+        *,
+        agents: AgentService,
+        store: ISessionStore,
+        targets: Targets,
+        clock: IReactorTime,
+        unix_time: Callable[[], float],
+    ) -> None:
+        self._agents = agents
+        self._store = store
+        self._targets = targets
+        self._clock = clock
+        self._unix_time = unix_time
+
+    def methods(self) -> list[Method]:
+        """Return the methods of this module."""
+        return [
+            Method("agent", "write", AgentParams, self.agent, waits=True),
+            Method("agent.wait", "write", WaitParams, self.wait, waits=True),
+        ]
+
+    async def agent(self, call: Call, params: AgentParams) -> Any:
+        """Run an agent: answer that it is accepted, and again when it has ended."""
+        message = params.message.strip()
+        images = images_of(params.attachments)
+        if not message and not images:
+            raise invalid("Message (--message) is required")
+        for channel in (params.channel, params.reply_channel):
+            if channel is not None and channel.strip().lower() not in _CHANNELS:
+                raise invalid(f"invalid agent params: unknown channel: {channel[:80]}")
+        target = await self._target(params)
+        run = await self._agents.start_or_join(
+            RunRequest(
+                run_id=params.idempotency_key,
+                agent_id=target.agent_id,
+                session_key=target.session_key,
+                store_key=target.store_key,
+                new_session_id=new_uuid(),
+                anonymous=False,
+                messages=(UserMessage(content_of(message, images)),),
+                extra_system=params.extra_system_prompt or "",
+                key=key_of("agent", params, params.idempotency_key),
+                timeout=float(params.timeout) if params.timeout else None,
+                session_id=params.session_id or None,
+                thinking=params.thinking,
+            )
+        )
+        if run.outcome is None:
+            now_ms = int(self._unix_time() * 1000)
+            accepted = {"runId": run.run_id, "status": "accepted", "acceptedAt": now_ms}
+            call.answer_early(accepted)
+        return result_of(run, await run.when_ended())
+
+    async def wait(self, call: Call, params: WaitParams) -> Any:
+        """Wait for the end of any run, one that is still to come included."""
+        ended = self._agents.when_run_ended(params.run_id)
+        if not ended.called:
+            seconds = min(params.timeout_ms, MAX_WAIT_MS) / 1000
+            ended.addTimeout(seconds, self._clock)
+        try:
+            outcome = await ended
+        except DeferredTimeout:
+            return {"runId": params.run_id, "status": "timeout"}
+        failed = outcome.state == "failed" and outcome.error is not None
+        answer: dict[str, Any] = {
+            "runId": params.run_id,
+            "status": "error" if failed else "ok",
+            "endedAt": outcome.ended_at_ms,
+        }
+        if outcome.started_at_ms is not None:
+            answer["startedAt"] = outcome.started_at_ms
+        if outcome.error is not None and failed:
+            answer["error"] = outcome.error.message
+        return answer
+
+    async def _target(self, params: AgentParams) -> Target:
+        agent, session_id = params.agent_id or None, params.session_id or None
+        if session_id is not None and not _SESSION_ID.fullmatch(session_id):
+            raise invalid("invalid agent params: at /sessionId: not a session id")
+        if params.session_key and params.session_key.strip():
+            return self._targets.find("agent", params.session_key, agent)
+        if session_id is not None:
+            for session in await self._store.list_sessions():
+                if session.session_id == session_id:
+                    return self._targets.find("agent", session.session_key, agent)
+        if agent is not None:
+            return self._targets.main(self._targets.agent("agent", agent))
+        if params.to or session_id is not None:
+            return self._targets.find("agent", "main")
+        raise invalid("Pass --to <E.164>, --session-id, or --agent to choose a session")

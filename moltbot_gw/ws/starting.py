@@ -1,0 +1,82 @@
+"""From a call to a run: what ``agent`` and ``chat.send`` have in common."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from moltbot_gw.agents.run import Run
+from moltbot_gw.events import RunOutcome, Usage
+from moltbot_gw.interfaces import IdempotencyKey
+from moltbot_gw.messages import Content, ImagePart, TextPart
+from moltbot_gw.ws.calls import MethodError, Params
+
+RunKey = Annotated[str, Meta(min_length=1, max_length=255)]
+"""An ``idempotencyKey``; it becomes the id of the run."""
+
+MAX_MESSAGE_CHARS = 400_000
+
+
+def key_of(method: str, params: Params, value: str) -> IdempotencyKey:
+    """Return the key of a call; everything but the key itself is its fingerprint."""
+    rest = msgspec.structs.asdict(params)
+    rest.pop("idempotency_key")
+    body = msgspec.json.encode([method, rest], order="sorted")
+    return IdempotencyKey(value=value, fingerprint=sha256(body).digest())
+
+
+def content_of(text: str, images: tuple[ImagePart, ...]) -> Content:
+    """Return the content of the user's message."""
+    if not images:
+        return text
+    return (TextPart(text), *images) if text else images
+
+
+def usage_of(usage: Usage) -> dict[str, int]:
+    """Return *usage* in the words of the protocol."""
+    cached = usage.cached_tokens or 0
+    return {
+        "input": usage.prompt_tokens - cached,
+        "output": usage.completion_tokens,
+        "cacheRead": cached,
+        "cacheWrite": 0,
+        "total": usage.total_tokens,
+    }
+
+
+def result_of(run: Run, outcome: RunOutcome) -> dict[str, Any]:
+    """Return the last answer of ``agent``; raise it if the run has failed."""
+    if outcome.state == "failed" and outcome.error is not None:
+        message = outcome.error.message
+        raise MethodError(
+            "UNAVAILABLE",
+            message,
+            payload={"runId": run.run_id, "status": "error", "summary": message},
+        )
+    text = run.text().strip()
+    meta: dict[str, Any] = {
+        "durationMs": outcome.ended_at_ms
+        - (outcome.started_at_ms or outcome.ended_at_ms)
+    }
+    if run.session_id is not None and run.model is not None:
+        provider, _, model = run.model.partition("/")
+        meta["agentMeta"] = {
+            "sessionId": run.session_id,
+            "provider": provider,
+            "model": model,
+            "usage": usage_of(outcome.usage),
+        }
+    if outcome.state == "aborted":
+        meta["aborted"] = True
+    elif outcome.finish_reason is not None:
+        meta["stopReason"] = outcome.finish_reason
+    payloads = [{"text": text, "mediaUrl": None}] if text else []
+    return {
+        "runId": run.run_id,
+        "status": "ok",
+        "summary": "completed",
+        "result": {"payloads": payloads, "meta": meta},
+    }
