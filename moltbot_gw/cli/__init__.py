@@ -1,0 +1,1 @@
+"""The ``moltbot`` command: a client of the gateway, and the way to start one."""

@@ -1,0 +1,54 @@
+"""``moltbot agents``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from moltbot_gw.cli.calling import call
+from moltbot_gw.cli.output import write, write_json
+from moltbot_gw.cli.reach import find_reach, flags_of, reach_options
+from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def agents(ctx: click.Context, /) -> None:
+    """List the agents (the same as ``agents list``)."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_agents)
+
+
+@agents.command("list")
+@reach_options()
+@click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
+@pass_surroundings
+def list_agents(surroundings: Surroundings, /, as_json: bool, **given: Any) -> None:
+    """List the agents that the gateway serves."""
+    reach = find_reach(surroundings, flags_of(given), strict=True)
+    answer = call(reach, "agents.list")
+    rows = [_row(agent, answer["defaultId"]) for agent in answer["agents"]]
+    if as_json:
+        write_json(rows)
+        return
+    write("Agents:")
+    for row in rows:
+        write(f"- {row['id']}{' (default)' if row['isDefault'] else ''}")
+        shown = " ".join(
+            str(row[name]) for name in ("identityEmoji", "identityName") if name in row
+        )
+        if shown or row.get("name"):
+            write(f"  {shown or row['name']}")
+
+
+def _row(agent: dict[str, Any], default: str) -> dict[str, Any]:
+    identity = agent.get("identity") or {}
+    row: dict[str, Any] = {
+        "id": agent["id"],
+        "name": agent.get("name"),
+        "identityName": identity.get("name"),
+        "identityEmoji": identity.get("emoji"),
+    }
+    row = {name: value for name, value in row.items() if value is not None}
+    return {**row, "isDefault": agent["id"] == default}

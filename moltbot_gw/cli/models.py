@@ -1,0 +1,132 @@
+"""``moltbot models``: which models there are, and which one is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from moltbot_gw.cli.calling import ask, talk
+from moltbot_gw.cli.output import columns, thousands, write, write_json
+from moltbot_gw.cli.reach import Reach, find_reach, flags_of, reach_options
+from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
+
+_WIDTHS = (42, 12, 8)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(ctx: click.Context, /) -> None:
+    """Show the default model (the same as ``models status``), or list all."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(models_status)
+
+
+@models.command("list")
+@click.option("--provider", help="Only those of one provider.")
+@click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
+@click.option("--plain", is_flag=True, help="Write the names only.")
+@click.option("--all", "everything", is_flag=True, hidden=True)
+@reach_options()
+@pass_surroundings
+def models_list(
+    surroundings: Surroundings,
+    /,
+    provider: str | None,
+    as_json: bool,
+    plain: bool,
+    everything: bool,
+    **given: Any,
+) -> None:
+    """List the models that the gateway knows."""
+    reach = find_reach(surroundings, flags_of(given), strict=True)
+    listed, default = talk(reach, lambda reactor: _gather(reactor, reach))
+    rows = [_row(model, default) for model in listed]
+    if provider is not None:
+        rows = [row for row in rows if row["key"].startswith(f"{provider}/")]
+    if as_json:
+        write_json({"count": len(rows), "models": rows})
+    elif plain:
+        for row in rows:
+            write(row["key"])
+    else:
+        write(_table(rows))
+
+
+@models.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
+@click.option("--plain", is_flag=True, help="Write the default model's name only.")
+@reach_options()
+@pass_surroundings
+def models_status(
+    surroundings: Surroundings, /, as_json: bool, plain: bool, **given: Any
+) -> None:
+    """Show the default model and the providers."""
+    reach = find_reach(surroundings, flags_of(given), strict=True)
+    listed, default = talk(reach, lambda reactor: _gather(reactor, reach))
+    providers: dict[str, int] = {}
+    for model in listed:
+        providers[model["provider"]] = providers.get(model["provider"], 0) + 1
+    page = {
+        "configPath": str(reach.config_path),
+        "defaultModel": default,
+        "resolvedDefault": default,
+        "allowed": [_key(model) for model in listed],
+        "providers": [
+            {"provider": name, "models": count} for name, count in providers.items()
+        ],
+    }
+    if as_json:
+        write_json(page)
+    elif plain:
+        write(default or "")
+    else:
+        write(f"Default: {default or 'none'}")
+        for name, count in providers.items():
+            write(f"Provider {name}: {count} model{'' if count == 1 else 's'}")
+
+
+async def _gather(
+    reactor: Any, reach: Reach
+) -> tuple[list[dict[str, Any]], str | None]:
+    listed = (await ask(reactor, reach, "models.list"))["models"]
+    status = await ask(reactor, reach, "status")
+    default = ((status.get("sessions") or {}).get("defaults") or {}).get("model")
+    keys = [_key(model) for model in listed]
+    if default is not None and default not in keys:
+        default = next((k for k in keys if k.endswith(f"/{default}")), default)
+    return listed, default
+
+
+def _key(model: dict[str, Any]) -> str:
+    return f"{model['provider']}/{model['id']}"
+
+
+def _row(model: dict[str, Any], default: str | None) -> dict[str, Any]:
+    key = _key(model)
+    return {
+        "key": key,
+        "name": model.get("name") or model["id"],
+        "input": "+".join(model.get("input") or ["text"]),
+        "contextWindow": model.get("contextWindow"),
+        "local": False,
+        "available": True,
+        "tags": ["default"] if key == default else [],
+        "missing": False,
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "No models found."
+    cells = [["Model", "Input", "Ctx", "Tags"]]
+    cells += [
+        [
+            row["key"],
+            row["input"],
+            thousands(row["contextWindow"]) if row["contextWindow"] else "-",
+            " ".join(row["tags"]),
+        ]
+        for row in rows
+    ]
+    return columns(cells, _WIDTHS)

@@ -1,0 +1,447 @@
+"""Commands that ask the gateway one thing and show the answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cli.support import Cli
+from tests.support.fake_gateway import TOKEN, Asked, Failure, FakeGateway
+
+HEALTH: dict[str, Any] = {
+    "ok": True,
+    "durationMs": 4,
+    "defaultAgentId": "main",
+    "agents": [
+        {"agentId": "main", "isDefault": True, "heartbeat": {"enabled": False}},
+        {"agentId": "b", "heartbeat": {"enabled": True, "every": "30m"}},
+    ],
+    "sessions": {
+        "path": "/state/sessions",
+        "count": 2,
+        "recent": [{"key": "agent:main:main", "updatedAt": None}],
+    },
+}
+
+
+def test_call_shows_the_answer(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["system-presence"] = [{"text": "ü"}]
+    text = cli.succeed("gateway", "call", "system-presence", "--params", '{"a": 1}')
+    heading, _, rest = text.partition("\n")
+    assert heading == "Gateway call: system-presence"
+    assert rest == '[\n  {\n    "text": "ü"\n  }\n]\n'
+    assert fake.requests == [("system-presence", {"a": 1})]
+
+
+def test_call_as_json_shows_nothing_else(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["x"] = None
+    assert cli.succeed("gateway", "call", "x", "--json") == "null\n"
+
+
+def test_call_may_wait_for_the_final_answer(cli: Cli, fake: FakeGateway) -> None:
+    def answer(asked: Asked) -> None:
+        asked.answer({"status": "accepted"})
+        asked.answer({"status": "ok"})
+
+    fake.replies["agent"] = answer
+    assert cli.json("gateway", "call", "agent", "--json")["status"] == "accepted"
+    words = ("gateway", "call", "agent", "--json", "--expect-final")
+    assert cli.json(*words)["status"] == "ok"
+
+
+def test_an_error_answer_is_just_its_message(cli: Cli) -> None:
+    assert cli.fail("gateway", "call", "nope") == (
+        "Gateway call failed: unknown method: nope\n"
+    )
+
+
+def test_params_must_be_json(cli: Cli) -> None:
+    error = cli.fail("gateway", "call", "x", "--params", "{a: 1}")
+    assert error.startswith("Gateway call failed: --params is not JSON")
+
+
+def test_an_answer_of_the_gateway_cannot_command_the_terminal(
+    cli: Cli, fake: FakeGateway
+) -> None:
+    fake.replies["x"] = Failure("UNAVAILABLE", "bad \x1b[31m news")
+    assert "\x1b" not in cli.fail("gateway", "call", "x")
+
+
+def test_a_slow_answer_times_out(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["x"] = lambda asked: None
+    error = cli.fail("gateway", "call", "x", "--timeout", "200")
+    assert error.startswith("Gateway call failed: gateway timeout after 200ms\n")
+    assert f"Gateway target: {fake.url}\n" in error
+
+
+def test_the_wrong_token(cli: Cli, fake: FakeGateway) -> None:
+    error = cli.fail("gateway", "call", "x", "--token", "another-token-of-mine")
+    assert "gateway closed (1008 policy violation): unauthorized" in error
+    assert "another-token" not in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("gateway", "call", "x"),
+        ("gateway", "health"),
+        ("gateway", "status"),
+        ("gateway", "usage-cost"),
+        ("health",),
+        ("status",),
+        ("logs",),
+        ("sessions",),
+        ("sessions", "show", "k"),
+        ("models",),
+        ("agents",),
+        ("devices", "list"),
+        ("system", "presence"),
+        ("agent", "-m", "hi", "--agent", "main"),
+    ],
+)
+def test_a_gateway_that_is_down_is_a_failure_with_the_target(
+    cli: Cli, fake: FakeGateway, words: tuple[str, ...]
+) -> None:
+    cli.configure(gateway={"port": 1, "auth": {"token": TOKEN}})
+    error = cli.fail(*words)
+    assert (
+        "gateway closed (1006 abnormal closure (no close frame)): connection refused\n"
+        "Gateway target: ws://127.0.0.1:1\n"
+        "Source: local loopback\n"
+        f"Config: {cli.state}/moltbot.json\n"
+        "Bind: loopback\n"
+    ) in error
+
+
+def test_health_for_people(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["health"] = HEALTH
+    assert cli.succeed("health", "--verbose").splitlines() == [
+        "Agents: main (default), b",
+        "Heartbeat interval: 30m (b)",
+        "Session store (main): /state/sessions (2 entries)",
+        "- agent:main:main (unknown)",
+    ]
+    assert fake.requests == [("health", {"probe": True})]
+
+
+def test_health_as_json(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["health"] = HEALTH
+    assert cli.json("health", "--json") == HEALTH
+    assert cli.json("gateway", "health", "--json") == HEALTH
+
+
+def test_gateway_health_for_people(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["health"] = HEALTH
+    lines = cli.succeed("gateway", "health").splitlines()
+    assert lines[:2] == ["Gateway Health", "OK (4ms)"]
+
+
+def test_usage_cost(cli: Cli, fake: FakeGateway) -> None:
+    totals = {"totalCost": 1.5, "totalTokens": 12345, "missingCostEntries": 2}
+    day = {"date": "2026-01-02", "totalCost": 0.25, "totalTokens": 10}
+    fake.replies["usage.cost"] = {"days": 7, "daily": [day], "totals": totals}
+    assert cli.succeed("gateway", "usage-cost", "--days", "7").splitlines() == [
+        "Usage cost (7 days)",
+        "Total: $1.50 · 12,345 tokens",
+        "Missing entries: 2",
+        "Latest day: 2026-01-02 · $0.25 · 10 tokens",
+    ]
+    assert cli.json("gateway", "usage-cost", "--json")["totals"] == totals
+    assert fake.requests[-1] == ("usage.cost", {"days": 30})
+
+
+def test_usage_cost_of_nothing(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["usage.cost"] = {"daily": [], "totals": {}}
+    text = cli.succeed("gateway", "usage-cost")
+    assert text.endswith("Total: $0.00 · 0 tokens\n")
+
+
+def test_agents(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["agents.list"] = {
+        "defaultId": "main",
+        "agents": [
+            {"id": "main", "identity": {"name": "Clawd", "emoji": "🦞"}},
+            {"id": "b", "name": "Bee"},
+            {"id": "c"},
+        ],
+    }
+    assert cli.succeed("agents").splitlines() == [
+        "Agents:",
+        "- main (default)",
+        "  🦞 Clawd",
+        "- b",
+        "  Bee",
+        "- c",
+    ]
+    assert cli.json("agents", "list", "--json")[0] == {
+        "id": "main",
+        "identityName": "Clawd",
+        "identityEmoji": "🦞",
+        "isDefault": True,
+    }
+
+
+def test_devices_are_listed(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["device.pair.list"] = {
+        "pending": [{"requestId": "r1", "deviceId": "d1", "role": "operator", "ts": 1}],
+        "paired": [{"deviceId": "d2", "displayName": "desk", "roles": ["node"]}],
+    }
+    lines = cli.succeed("devices", "list").splitlines()
+    assert lines[0] == "Pending (1)"
+    assert lines[1].startswith("- r1 · d1 · operator · ")
+    assert lines[2:] == ["Paired (1)", "- d2 · desk · node · unknown"]
+    assert "pending" in cli.json("devices", "list", "--json")
+
+
+def test_devices_are_let_in_and_sent_away(cli: Cli, fake: FakeGateway) -> None:
+    device = {"deviceId": "d1", "tokens": [{"token": "t0ps3cret"}]}
+    fake.replies["device.pair.approve"] = {"requestId": "r1", "device": device}
+    fake.replies["device.pair.reject"] = {"requestId": "r2", "deviceId": "d2"}
+    assert cli.succeed("devices", "approve", "r1") == "Approved d1\n"
+    assert cli.succeed("devices", "reject", "r2") == "Rejected d2\n"
+    assert "t0ps3cret" not in cli.succeed("devices", "approve", "r1", "--json")
+    assert fake.requests[0] == ("device.pair.approve", {"requestId": "r1"})
+
+
+def test_a_rotated_token_is_shown_on_demand_only(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["device.token.rotate"] = {"deviceId": "d", "token": "t0ps3cret"}
+    words = ("devices", "rotate", "--device", "d", "--role", "operator")
+    assert cli.json(*words)["token"] == "***"
+    assert cli.json(*words, "--scope", "a", "--show-token")["token"] == "t0ps3cret"
+    assert fake.requests[-1][1] == {
+        "deviceId": "d",
+        "role": "operator",
+        "scopes": ["a"],
+    }
+
+
+def test_a_token_is_revoked(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["device.token.revoke"] = {"deviceId": "d", "revokedAtMs": 5}
+    words = ("devices", "revoke", "--device", "d", "--role", "node")
+    assert cli.json(*words)["revokedAtMs"] == 5
+
+
+def test_system_events(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["wake"] = {"ok": True}
+    assert cli.succeed("system", "event", "--text", "it rains") == "ok\n"
+    words = ("system", "event", "--text", "x", "--mode", "now", "--json")
+    assert cli.json(*words) == {"ok": True}
+    assert fake.requests == [
+        ("wake", {"mode": "next-heartbeat", "text": "it rains"}),
+        ("wake", {"mode": "now", "text": "x"}),
+    ]
+
+
+def test_presence_and_heartbeat_are_json(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["system-presence"] = [{"text": "here"}]
+    fake.replies["last-heartbeat"] = None
+    fake.replies["set-heartbeats"] = {"ok": True}
+    assert cli.json("system", "presence") == [{"text": "here"}]
+    assert cli.json("system", "heartbeat", "last") is None
+    cli.json("system", "heartbeat", "enable")
+    cli.json("system", "heartbeat", "disable")
+    assert fake.requests[-2:] == [
+        ("set-heartbeats", {"enabled": True}),
+        ("set-heartbeats", {"enabled": False}),
+    ]
+
+
+MODELS = {
+    "models": [
+        {"id": "m1", "name": "One", "provider": "p", "contextWindow": 200_000},
+        {"id": "m2", "name": "Two", "provider": "q", "input": ["text", "image"]},
+    ]
+}
+
+
+@pytest.fixture
+def models(fake: FakeGateway) -> None:
+    """A gateway with two models of two providers."""
+    fake.replies["models.list"] = MODELS
+    fake.replies["status"] = {"sessions": {"defaults": {"model": "m1"}}}
+
+
+def test_models_are_listed(cli: Cli, models: None) -> None:
+    lines = cli.succeed("models", "list").splitlines()
+    assert lines[0].split() == ["Model", "Input", "Ctx", "Tags"]
+    assert lines[1].split() == ["p/m1", "text", "200k", "default"]
+    assert lines[2].split() == ["q/m2", "text+image", "-"]
+    assert cli.succeed("models", "list", "--plain") == "p/m1\nq/m2\n"
+    listed = cli.json("models", "list", "--json", "--provider", "q")
+    assert (listed["count"], listed["models"][0]["key"]) == (1, "q/m2")
+
+
+def test_no_models(cli: Cli, models: None, fake: FakeGateway) -> None:
+    fake.replies["models.list"] = {"models": []}
+    assert cli.succeed("models", "list") == "No models found.\n"
+
+
+def test_the_default_model(cli: Cli, models: None) -> None:
+    assert cli.succeed("models").splitlines() == [
+        "Default: p/m1",
+        "Provider p: 1 model",
+        "Provider q: 1 model",
+    ]
+    assert cli.succeed("models", "status", "--plain") == "p/m1\n"
+    assert cli.json("models", "status", "--json")["allowed"] == ["p/m1", "q/m2"]
+
+
+def test_no_default_model(cli: Cli, models: None, fake: FakeGateway) -> None:
+    fake.replies["status"] = {}
+    assert cli.succeed("models").startswith("Default: none\n")
+    fake.replies["status"] = {"sessions": {"defaults": {"model": "gone"}}}
+    assert cli.succeed("models", "status", "--plain") == "gone\n"
+
+
+STATUS = {
+    "heartbeat": {"agents": [{"agentId": "main", "enabled": True, "every": "30m"}]},
+    "queuedSystemEvents": ["a"],
+    "sessions": {
+        "count": 1,
+        "defaults": {"model": "p/m1"},
+        "recent": [{"key": "k1", "age": 120_000}, {"key": "k2", "age": None}],
+    },
+}
+
+
+@pytest.fixture
+def well(fake: FakeGateway) -> None:
+    """A gateway that answers what status asks."""
+    fake.replies |= {
+        "status": STATUS,
+        "health": HEALTH,
+        "system-presence": [{"reason": "connect"}, {"reason": "self", "host": "box"}],
+        "config.get": {
+            "path": "/c",
+            "exists": True,
+            "valid": True,
+            "config": {"gateway": {"mode": "local", "auth": {"token": "*"}}},
+        },
+        "usage.cost": {"totals": {"totalCost": 2, "totalTokens": 7}},
+    }
+
+
+def test_status_for_people(cli: Cli, well: None, fake: FakeGateway) -> None:
+    text = cli.succeed("status", "--usage")
+    assert f"{fake.url} (local loopback) · reachable" in text
+    for line in (
+        "Agents     main, b",
+        "Model      p/m1",
+        "Heartbeat  30m (main)",
+        "Sessions   1 kept",
+        "Usage      $2.00 · 7 tokens",
+        "- k1 (2m ago)",
+        "- k2 (unknown)",
+    ):
+        assert line in text.splitlines()
+    assert fake.connects[-1]["client"]["mode"] == "probe"
+
+
+def test_status_as_json(cli: Cli, well: None, fake: FakeGateway) -> None:
+    page = cli.json("status", "--json", "--deep", "--usage")
+    assert page["gateway"]["reachable"] is True
+    assert page["gateway"]["self"]["host"] == "box"
+    assert page["sessions"]["count"] == 1
+    assert page["health"] == HEALTH
+    assert page["usage"]["totals"]["totalCost"] == 2
+
+
+def test_status_of_a_dead_gateway_is_json_and_a_failure(cli: Cli) -> None:
+    cli.configure(gateway={"port": 1, "auth": {"token": TOKEN}})
+    result = cli.run("status", "--json")
+    assert result.exit_code == 1
+    page = json.loads(result.stdout)
+    assert page["gateway"]["reachable"] is False
+    assert "connection refused" in page["gateway"]["error"]
+
+
+def test_status_when_a_method_fails(cli: Cli, well: None, fake: FakeGateway) -> None:
+    fake.replies["health"] = Failure("UNAVAILABLE", "broken")
+    fake.replies["system-presence"] = Failure("UNAVAILABLE", "broken, too")
+    result = cli.run("status", "--json")
+    assert (result.exit_code, result.stderr) == (1, "broken\n")
+    page = json.loads(result.stdout)
+    assert page["gateway"]["reachable"] is True
+    assert page["sessions"]["count"] == 1
+
+
+def test_gateway_status(cli: Cli, well: None, fake: FakeGateway) -> None:
+    page = cli.json("gateway", "status", "--json")
+    assert page["rpc"] == {"ok": True, "url": fake.url}
+    assert page["port"]["status"] == "busy"
+    assert page["config"]["cli"]["valid"] is True
+    text = cli.succeed("gateway", "status")
+    assert "RPC probe: ok" in text
+
+
+def test_gateway_status_without_a_probe(cli: Cli, fake: FakeGateway) -> None:
+    assert "RPC" not in cli.succeed("gateway", "status", "--no-probe")
+    assert fake.connects == []
+
+
+def test_gateway_status_with_a_broken_configuration(alone: Cli) -> None:
+    alone.configure(gateway={"port": "no"}, nonsense=1)
+    result = alone.run("gateway", "status", "--json", "--no-probe")
+    page = json.loads(result.stdout)
+    assert page["config"]["cli"]["valid"] is False
+    assert page["config"]["cli"]["issues"]
+    assert "INVALID" in alone.succeed("gateway", "status", "--no-probe")
+
+
+def test_gateway_status_of_a_stranger(cli: Cli, fake: FakeGateway) -> None:
+    fake.tokens = set()
+    result = cli.run("gateway", "status")
+    assert result.exit_code == 1
+    assert "did not let us in" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("config", "host"),
+    [
+        ({"bind": "lan"}, "0.0.0.0"),
+        ({"bind": "custom", "customBindHost": "127.0.0.2"}, "127.0.0.2"),
+    ],
+)
+def test_gateway_status_shows_the_bind(
+    alone: Cli, config: dict[str, Any], host: str
+) -> None:
+    alone.configure(gateway={"auth": {"token": TOKEN}, **config})
+    result = alone.run("gateway", "status", "--json", "--no-probe")
+    assert json.loads(result.stdout)["gateway"]["bindHost"] == host
+
+
+def test_gateway_probe(cli: Cli, well: None, fake: FakeGateway) -> None:
+    page = cli.json("gateway", "probe", "--json")
+    assert page["ok"] is True
+    [target] = page["targets"]
+    assert (target["id"], target["active"]) == ("localLoopback", True)
+    assert target["config"]["auth"]["tokenConfigured"] is True
+    assert target["self"]["host"] == "box"
+    lines = cli.succeed("gateway", "probe").splitlines()
+    assert lines[:3] == ["Gateway Status", "Reachable: yes", "Probe budget: 3000ms"]
+
+
+def test_gateway_probe_tries_every_gateway(
+    cli: Cli, well: None, fake: FakeGateway
+) -> None:
+    remote = {"url": fake.url, "token": TOKEN}
+    cli.use(fake, remote=remote)
+    page = cli.json("gateway", "probe", "--json", "--url", fake.url)
+    assert [target["id"] for target in page["targets"]] == [
+        "explicit",
+        "configRemote",
+        "localLoopback",
+    ]
+    assert page["warnings"][0]["code"] == "multiple_gateways"
+    assert "Warning: More than one" in cli.succeed("gateway", "probe")
+
+
+def test_gateway_probe_without_a_gateway(alone: Cli, clean: None) -> None:
+    alone.configure(gateway={"port": 1, "auth": {"token": TOKEN}})
+    result = alone.run("gateway", "probe", "--json")
+    assert result.exit_code == 1
+    page = json.loads(result.stdout)
+    assert page["targets"][0]["connect"]["close"]["code"] == 1006
+    assert page["targets"][0]["config"] is None
