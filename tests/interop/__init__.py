@@ -1,0 +1,1 @@
+"""The original's own command line and terminal UI against this gateway."""
