@@ -29,6 +29,7 @@ from moltbot_gw.devices.values import (
     PairingRequired,
     Resolved,
     ScopesTooWide,
+    TokenRevoked,
     TooManyDevices,
     UnknownDevice,
     UnknownRequest,
@@ -46,6 +47,7 @@ __all__ = [
     "Resolved",
     "RunInThread",
     "ScopesTooWide",
+    "TokenRevoked",
     "TooManyDevices",
     "UnknownDevice",
     "UnknownRequest",
@@ -89,17 +91,21 @@ class PairingStore:
         self._waiting: deque[tuple[_Step[Any], Deferred[Any]]] = deque()
         self._is_working = False
 
-    async def authorize(self, request: PairingRequest) -> Authorized | PairingRequired:
+    async def authorize(
+        self, request: PairingRequest, token: str | None = None
+    ) -> Authorized | PairingRequired:
         """Let a verified device in, or say which request must be approved first.
 
         A paired device gets the token that it has, or another one if that was revoked
         or has not all the scopes.  A local device is approved on the spot, also when a
         request of it from elsewhere still waits.  Of more than 64 waiting requests the
-        oldest is dropped.  Raises ``InvalidRequest`` and ``TooManyDevices``.
+        oldest is dropped.  A device that came by its *token* must still have it: it
+        may have been revoked since ``check_token``.  Raises ``InvalidRequest``,
+        ``TooManyDevices``, ``TokenRevoked``.
         """
         bounded = request.bounded()
         decision = await self._change(
-            lambda books, now_ms: ledger.authorize(books, bounded, now_ms)
+            lambda books, now_ms: _authorized(books, bounded, token, now_ms)
         )
         if isinstance(decision, Authorized) and decision.resolved is not None:
             _tell(decision.resolved, "it is local")
@@ -241,6 +247,17 @@ class PairingStore:
             f"The device store could not be {what}: {error.strerror}.",
             code="device_store_error",
         )
+
+
+def _authorized(
+    books: Books, request: PairingRequest, token: str | None, now_ms: int
+) -> tuple[Books, Authorized | PairingRequired]:
+    if token is not None:
+        scopes = request.scopes
+        found = tokens.find_valid(books, request.device_id, token, request.role, scopes)
+        if found is None:
+            raise TokenRevoked
+    return ledger.authorize(books, request, now_ms)
 
 
 def _checked(

@@ -46,6 +46,16 @@ class ScopesTooWide(InvalidRequest):
         )
 
 
+class TokenRevoked(GatewayError):
+    """The token with which a device came in is not valid any more."""
+
+    status = 401
+    code = "device_token_revoked"
+
+    def __init__(self) -> None:
+        super().__init__("The device's token was revoked.")
+
+
 class TooManyDevices(GatewayError):
     """No further device can be paired."""
 

@@ -155,6 +155,13 @@ class Connection:
         # Greeted before it takes part, so that no event comes before the hello.
         self._services.admitted(admission)
         hello = self._services.greet(admission)
+        _log.info(
+            "client {client} connected as {role} from {address}: {conn_id}",
+            client=self.caller.client.id,
+            role=self.caller.role,
+            address=self.caller.address or "this machine",
+            conn_id=self.caller.conn_id,
+        )
         self.outbox.answer(encode_result(self._connect_id, hello))
         self._services.hub.add(self)
         self._is_member = True
@@ -165,6 +172,11 @@ class Connection:
     def reject(self, refusal: Refusal) -> None:
         """Tell why, and close."""
         self._stop_deadline()
+        _log.info(
+            "a client from {address} was refused: {reason}",
+            address=self._applicant.peer.address,
+            reason=refusal.error.message,
+        )
         self._socket.send(encode_failure(self._connect_id, refusal.error))
         self._socket.close(refusal.close_code, refusal.error.message)
 
@@ -200,6 +212,7 @@ class Connection:
         self._stop_deadline()
         if self._is_member:
             self._services.hub.remove(self)
+            _log.info("client {conn_id} has gone", conn_id=self.caller.conn_id)
         self.outbox.clear()
         self._early.clear()
         for call in tuple(self._in_flight):

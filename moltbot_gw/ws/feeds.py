@@ -114,6 +114,13 @@ class RunFeed:
         pace = MIN_INTERVAL * (1 + self._text_chars / CHARS_PER_INTERVAL)
         self._due = self._clock.seconds() + min(pace, MAX_INTERVAL)
 
+    def close(self) -> None:
+        """Read no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.run.unsubscribe(self)
+
     def missed(self, start: Position) -> tuple[Position, tuple[EventFrame, ...]]:
         """Return the next event after *start*, merged, and where it ends.
 

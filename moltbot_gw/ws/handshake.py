@@ -27,6 +27,7 @@ from moltbot_gw.devices.pairing import (
     PairingStore,
     PendingView,
     Resolved,
+    TokenRevoked,
 )
 from moltbot_gw.errors import GatewayError, TooManyFailures
 from moltbot_gw.peers import Peer
@@ -95,12 +96,12 @@ class Doorkeeper:
         # One that is ignored by configuration has proved nothing, so it lends nothing.
         device = params.device if public_key is not None else None
         device_id = None if device is None else device.id
-        await self._authenticate(params, role, scopes, device_id, applicant)
+        token = await self._authenticate(params, role, scopes, device_id, applicant)
         grant: DeviceGrant | None = None
         resolved: Resolved | None = None
         if public_key is not None and not self._skips_pairing(params):
             grant, resolved = await self._pair(
-                params, role, scopes, public_key, applicant
+                params, role, scopes, public_key, token, applicant
             )
         caller = Caller(
             conn_id=applicant.conn_id,
@@ -168,7 +169,8 @@ class Doorkeeper:
         scopes: tuple[str, ...],
         device_id: str | None,
         applicant: Applicant,
-    ) -> None:
+    ) -> str | None:
+        """Check what the client brings; return the device's token if that was it."""
         auth, bucket = params.auth, applicant.peer.bucket
         presented = auth.token if self._kind == "token" else auth.password
         if auth.token or auth.password:
@@ -178,7 +180,7 @@ class Doorkeeper:
                 wait = error.retry_after or 1
                 raise refusals.too_many_failures(error.message, wait) from None
         if presented and self._secret.matches(presented.encode("utf-8", "replace")):
-            return
+            return None
         if auth.token and device_id is not None:
             try:
                 valid = await self._pairing.check_token(
@@ -187,7 +189,7 @@ class Doorkeeper:
             except GatewayError as error:
                 raise refusals.failed(error) from None
             if valid:
-                return
+                return auth.token
         if auth.token or auth.password:
             self._limiter.failed(bucket)
         client = params.client
@@ -201,6 +203,7 @@ class Doorkeeper:
         role: str,
         scopes: tuple[str, ...],
         public_key: str,
+        token: str | None,
         applicant: Applicant,
     ) -> tuple[DeviceGrant, Resolved | None]:
         assert params.device is not None
@@ -218,7 +221,11 @@ class Doorkeeper:
             is_local=peer.is_local,
         )
         try:
-            decision = await self._pairing.authorize(request)
+            decision = await self._pairing.authorize(request, token)
+        except TokenRevoked:
+            raise refusals.unauthorized(
+                self._kind, True, client.id, client.mode
+            ) from None
         except GatewayError as error:
             raise refusals.failed(error) from None
         if isinstance(decision, PairingRequired):

@@ -98,6 +98,10 @@ class Hub:
         del self._members[member.caller.conn_id]
         if not self._members:
             self._ticking.stop()
+            # Nobody is left to read for; and a feed that reads keeps the provider of a
+            # stalled HTTP stream going.
+            while self._feeds:
+                self._feeds.popitem()[1].close()
             if self._empty is not None:
                 empty, self._empty = self._empty, None
                 empty.callback(None)

@@ -8,6 +8,7 @@ import pytest
 from moltbot_gw.devices.pairing import (
     PairingStore,
     ScopesTooWide,
+    TokenRevoked,
     UnknownDevice,
 )
 from moltbot_gw.errors import InvalidRequest
@@ -199,3 +200,14 @@ def test_tokens_show_nowhere(store: PairingStore, lines: list[str]) -> None:
     assert len(lines) == 3
     for token in (authorized.token.token, issued.token):
         assert not [text for text in shown if token in text]
+
+
+def test_token_that_was_revoked_since_it_was_checked_lets_nobody_in(
+    store: PairingStore,
+) -> None:
+    token = paired(store)
+    assert is_valid(store, token)
+    finish(store.authorize(request(scopes=READ), token))
+    finish(store.revoke(DEVICE, "operator"))
+    with pytest.raises(TokenRevoked):
+        finish(store.authorize(request(scopes=READ), token))

@@ -453,6 +453,18 @@ def test_a_provider_that_is_missing_is_told_at_once(make_control: Make) -> None:
     assert "not configured" in error["message"]
 
 
+def test_what_happened_is_told_before_the_next_message_only(control: Control) -> None:
+    client = control.member()
+    assert client.call("system-event", {"text": "The disk is full."})["ok"]
+    for key in ("k1", "k2"):
+        client.call("chat.send", send_params(key))
+        play(control.model.calls[-1], "hello")
+    first, second = (call.request.messages[-1] for call in control.model.calls)
+    assert isinstance(first, UserMessage)
+    assert "The disk is full.\nhi" in str(first.content)
+    assert second == UserMessage("hi")
+
+
 # -- stopping
 
 
@@ -478,6 +490,14 @@ def test_a_stop_word_without_a_run_stops_nothing(control: Control) -> None:
 
 def test_a_word_in_a_sentence_stops_nothing(control: Control) -> None:
     answer = control.member().call("chat.send", send_params(message="stop it"))
+    assert answer["payload"]["status"] == "started"
+    play(control.model.calls[0])
+
+
+def test_a_stop_word_beside_a_picture_stops_nothing(make_control: Make) -> None:
+    control = make_control(images=True)
+    params = send_params(message="stop", attachments=[{"content": b64(PNG)}])
+    answer = control.member().call("chat.send", params)
     assert answer["payload"]["status"] == "started"
     play(control.model.calls[0])
 
@@ -657,6 +677,20 @@ def test_whoever_comes_in_the_middle_hears_the_whole_text(control: Control) -> N
     assert texts[0] == "Hello"
     assert texts[-1] == "Hello"
     assert states(first)[-1] == "final"
+
+
+def test_whoever_comes_in_the_middle_is_told_as_new_what_is_said_from_then_on(
+    control: Control,
+) -> None:
+    _, call = start(control.member(), control)
+    call.say("He")
+    call.say("l")  # too soon after the last event, so it waits
+    late = control.member()
+    call.say("lo")
+    control.advance(1.0)
+    (event,) = late.events("agent")
+    assert event["payload"]["data"] == {"text": "Hello", "delta": "lo"}
+    call.finish()
 
 
 def test_a_run_that_nobody_watched_is_joined_by_whoever_comes(

@@ -276,3 +276,12 @@ def test_a_slow_member_does_not_hold_a_run_back(control: Control) -> None:
     assert not call.paused
     call.finish()
     assert connection.answer().json["choices"][0]["message"]["content"] == text
+
+
+def test_runs_are_not_followed_for_nobody(control: Control) -> None:
+    watcher = control.member()
+    reader = control.send(chat_request(stream=True))
+    call = control.model.calls[-1]
+    watcher.connection.hang_up()
+    reader.socket.fill()
+    assert call.paused
