@@ -139,7 +139,8 @@ async def test_stop_while_a_refused_client_lingers(
 ) -> None:
     gateway = await Gateway(tmp_path, configuration(provider)).start()
     client = await connect(gateway, Lingering)
-    top = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
+    top = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+    top += b"Content-Length: 99\r\n\r\n"
     client.transport.write(top)
     await until(lambda: b"401" in client.received)
     await gateway.stop_now()
