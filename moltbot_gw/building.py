@@ -21,6 +21,7 @@ from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import Reset, expand_home
 from moltbot_gw.config import Session as SessionConfig
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
+from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.api import build_api
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.gate import CorsPolicy, Gate
@@ -161,6 +162,7 @@ def _build_site(
             stall=http.stall_timeout_seconds,
         ),
         clock=reactor,
+        access_log=AccessLog(reactor),
         trusted_proxies=gateway.trusted_proxies,
     )
 

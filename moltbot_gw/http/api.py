@@ -1,7 +1,7 @@
 """The Klein router: canonical paths to handlers, and failures to answers.
 
-Klein stays behind this module.  The gate has decided path, method and right before; the
-error handlers here keep Klein's and Twisted's HTML pages away from our clients.
+Klein stays behind this module: it has the routes, matches paths to them and calls their
+handlers.  The gate has decided path, method and right before.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from klein import Klein
-from klein.resource import KleinResource
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException
 
 from moltbot_gw.errors import GatewayError, InternalError, NotFound
@@ -20,13 +22,14 @@ from moltbot_gw.http.answers import prepare_error
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.request import GatewayRequest
+from moltbot_gw.http.routes import COMPLETIONS, MODELS, Route
 from moltbot_gw.wire.chat_response import render_error
 from moltbot_gw.wire.sse import DONE
 
 _log = Logger()
 
 
-def build_api(completions: CompletionsHandler, models: ModelsHandler) -> KleinResource:
+def build_api(completions: CompletionsHandler, models: ModelsHandler) -> Api:
     """Return the leaf resource that serves the HTTP edge."""
     app = Klein()
     app.url_map.strict_slashes = False
@@ -45,11 +48,72 @@ def build_api(completions: CompletionsHandler, models: ModelsHandler) -> KleinRe
     def get_model(request: Any, name: str) -> bytes:
         return models.get_one(request, name)
 
-    @app.handle_errors(Exception)
-    def answer_failure(request: Any, failure: Failure) -> bytes | None:
+    return Api(app)
+
+
+class Api(Resource):
+    """Lets the handlers of a Klein application answer.
+
+    Instead of Klein's own resource, for two reasons.  That one matches each request
+    anew and asks its result whether it is one of five kinds of page, which cost half of
+    a small request; here the matches of fixed paths are kept.  And it writes pages of
+    HTML into streams that have failed.
+    """
+
+    isLeaf = True
+
+    def __init__(self, app: Klein) -> None:
+        super().__init__()
+        self._app = app
+        self._map = app.url_map.bind("gateway")
+        self._fixed = {
+            route: self._match(route, method)
+            for route in (COMPLETIONS, MODELS)
+            for method in route.methods[:1]
+        }
+
+    def render(self, request: GatewayRequest) -> int:
+        """Answer *request*; when its client goes, its handler is cancelled."""
+        handling: Deferred[bytes | None] = maybeDeferred(self._handle, request)
+        if not handling.called:
+            request.notifyFinish().addErrback(lambda _: handling.cancel())
+        handling.addErrback(self._failed, request)
+        handling.addCallback(_finish, request)
+        handling.addErrback(_give_up, request)
+        return NOT_DONE_YET
+
+    def _handle(self, request: GatewayRequest) -> Any:
+        route = request.route
+        assert route is not None
+        found = self._fixed.get(route)
+        if found is None:
+            found = self._match(route, request.method.decode("ascii"))
+        endpoint, arguments = found
+        return self._app.execute_endpoint(endpoint, request, **arguments)
+
+    def _match(self, route: Route, method: str) -> tuple[str, dict[str, Any]]:
+        path = b"/" + b"/".join(route.segments)
+        endpoint, arguments = self._map.match(path.decode("utf-8"), method)
+        return endpoint, dict(arguments)
+
+    @staticmethod
+    def _failed(failure: Failure, request: GatewayRequest) -> bytes | None:
+        if request.is_gone:
+            if not failure.check(CancelledError):
+                _log.failure("request {id} failed", failure, id=request.request_id)
+            return None
         return _answer_failure(request, failure)
 
-    return app.resource()
+
+def _give_up(failure: Failure, request: GatewayRequest) -> None:
+    request.processingFailed(failure)
+
+
+def _finish(body: bytes | None, request: GatewayRequest) -> None:
+    if not request.is_gone:
+        if body is not None:
+            request.write(body)
+        request.finish()
 
 
 def _answer_failure(request: GatewayRequest, failure: Failure) -> bytes | None:

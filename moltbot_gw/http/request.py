@@ -61,6 +61,11 @@ class GatewayRequest(server.Request):
         """How much of the body has come, without its framing."""
         return self._body_bytes
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody can be answered any more."""
+        return bool(self._disconnected or self.finished)
+
     def take_body(self) -> bytes:
         """Return the body and forget it: a stream may last for hours."""
         body = bytes(self.content.getvalue())

@@ -7,18 +7,16 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from moltbot_gw.errors import GatewayError
+from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.channel import GatewayChannel
 from moltbot_gw.http.gate import Gate
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import Route
 from moltbot_gw.http.timeouts import Timeouts
-
-_log = Logger()
 
 
 class GatewaySite(Site):
@@ -34,6 +32,7 @@ class GatewaySite(Site):
         gate: Gate,
         timeouts: Timeouts,
         clock: IReactorTime,
+        access_log: AccessLog,
         trusted_proxies: Collection[str] = (),
     ) -> None:
         super().__init__(
@@ -43,6 +42,7 @@ class GatewaySite(Site):
         self._gate = gate
         self._timeouts = timeouts
         self._clock = clock
+        self._access_log = access_log
         self._channels: set[GatewayChannel] = set()
         self._empty: Deferred[None] | None = None
 
@@ -56,6 +56,7 @@ class GatewaySite(Site):
     async def close(self, seconds: float) -> None:
         """Close all connections once all is sent; by force after *seconds*."""
         if not self._channels:
+            self._access_log.flush()
             return
         empty = self._empty = Deferred()
         timer = self._clock.callLater(seconds, self._abort_all)
@@ -66,6 +67,7 @@ class GatewaySite(Site):
         finally:
             if timer.active():
                 timer.cancel()
+            self._access_log.flush()
 
     def opened(self, channel: GatewayChannel) -> None:
         """Note a new connection."""
@@ -91,7 +93,8 @@ class GatewaySite(Site):
         """Twisted's access log, and its clock that ticks every second, are not used."""
 
     def stopFactory(self) -> None:
-        """Nothing was started."""
+        """Write the last lines of the access log."""
+        self._access_log.flush()
 
     def acceptableProtocols(self) -> list[bytes]:
         """HTTP/1.1 alone: HTTP/2 would go round our channel."""
@@ -104,10 +107,8 @@ class GatewaySite(Site):
         millis = int((self._clock.seconds() - request.started) * 1000)
         request_id = request.request_id.decode("ascii")
         run_id = request.run_id or "-"
-        # One field to format instead of six; the others are there for JSON logs.
-        _log.info(
-            "{line}",
-            line=f"{method} {route} {request.code} {millis} ms"
+        self._access_log.note(
+            f"{method} {route} {request.code} {millis} ms"
             f" request={request_id} run={run_id}",
             method=method,
             route=route,
@@ -125,13 +126,16 @@ class GatewaySite(Site):
         request_id: bytes,
     ) -> None:
         """Log a request that was refused before it was whole."""
-        _log.info(
-            "{method} {route} {status} {code} request={request_id}",
-            method=_word(method),
-            route=route.name if route else "-",
+        word = _word(method)
+        name = route.name if route else "-"
+        shown_id = request_id.decode("ascii")
+        self._access_log.note(
+            f"{word} {name} {error.status} {error.code} request={shown_id}",
+            method=word,
+            route=name,
             status=error.status,
             code=error.code,
-            request_id=request_id.decode("ascii"),
+            request_id=shown_id,
         )
 
 

@@ -47,15 +47,17 @@ class SSEDecoder:
             self._line += data
             self._check(len(self._line))
             return []
+        if not self._line and not self._data:
+            events = self._take_usual(data)
+            if events is not None:
+                self._at_start = False
+                return events
         lines = data.split(b"\n")
-        if not self._line and not self._data and self._are_usual(lines):
-            self._at_start = False
-            return [line[6:] for line in lines[:-1:2]]
         if self._line:
             lines[0] = bytes(self._line) + lines[0]
             self._line.clear()
         self._line += lines.pop()
-        events: list[bytes] = []
+        events = []
         for line in lines:
             self._take_line(line, events)
         self._check(len(self._line))
@@ -72,18 +74,19 @@ class SSEDecoder:
         self._take_line(b"", events)
         return events
 
-    def _are_usual(self, lines: list[bytes]) -> bool:
-        """Whether *lines* are whole records of one line of data each.
+    def _take_usual(self, data: bytes) -> list[bytes] | None:
+        """Return the events of whole records of one line of data each; None for others.
 
         So come nearly all reads from nearly all providers, and then no line needs to be
         looked at by itself.
         """
-        if len(lines) % 2 == 0 or lines[-1] or any(lines[1::2]):
-            return False
-        records = lines[:-1:2]
-        if not records or max(map(len, records)) > self._max_event_bytes:
-            return False
-        return {record[:6] for record in records} == {b"data: "}
+        if not data.startswith(b"data: ") or not data.endswith(b"\n\n"):
+            return None
+        if len(data) > self._max_event_bytes:
+            return None
+        events = data[6:-2].split(b"\n\ndata: ")
+        # Two line ends a record and no more: none has a second line or another field.
+        return events if data.count(b"\n") == 2 * len(events) else None
 
     def _take_line(self, line: bytes, events: list[bytes]) -> None:
         if self._at_start:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from klein.resource import KleinResource
+from klein import Klein
 
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
@@ -108,11 +108,11 @@ def test_a_defect_of_the_failure_handler_breaks_the_connection(
     assert SECRET in "".join(log.take_problems())
 
 
-def test_a_defect_of_the_router_breaks_the_connection(
+def test_a_defect_of_the_router_is_a_500(
     gateway: Gateway, log: LogTape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KleinResource, "render", explode)
-    connection = gateway.send(http_request())
-    assert connection.received == b""
-    assert connection.aborted
+    monkeypatch.setattr(Klein, "execute_endpoint", explode)
+    answer = gateway.send(http_request()).answer()
+    assert (answer.status, answer.error["code"]) == (500, "internal_error")
+    assert SECRET not in answer.body.decode()
     assert SECRET in "".join(log.take_problems())

@@ -37,6 +37,7 @@ from moltbot_gw.events import (
     TextDelta,
     Usage,
 )
+from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.api import build_api
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.gate import CorsPolicy, Gate
@@ -468,6 +469,7 @@ class Gateway:
                 stall=chosen.stall,
             ),
             clock=self.clock,
+            access_log=AccessLog(self.clock, 0.0),
             trusted_proxies=chosen.trusted_proxies,
         )
 

@@ -24,6 +24,7 @@ from twisted.web.pages import notFound
 from twisted.web.resource import IResource
 
 from moltbot_gw.auth import AuthLimiter, SharedSecret
+from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.gate import CorsPolicy, Gate
 from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.root import Root
@@ -106,6 +107,7 @@ def echo_site(
         ),
         timeouts=Timeouts(header=10.0, body=30.0, idle=75.0, stall=STALL_SECONDS),
         clock=clock,
+        access_log=AccessLog(clock, 0.0),
     )
 
 
