@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -82,8 +83,23 @@ def _generate(certificate: Path, key: Path) -> None:
         .not_valid_after(now + timedelta(days=VALID_DAYS))
         .add_extension(
             x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.DNSName("moltbot-gateway")]
+                [
+                    x509.DNSName("localhost"),
+                    x509.DNSName("moltbot-gateway"),
+                    x509.IPAddress(ip_address("127.0.0.1")),
+                    x509.IPAddress(ip_address("::1")),
+                ]
             ),
+            critical=False,
+        )
+        # Clients that are given this file to trust verify strictly (Python 3.13 does).
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(private.public_key()),
+            critical=False,
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(private.public_key()),
             critical=False,
         )
         .sign(private, hashes.SHA256())

@@ -229,13 +229,15 @@ class Disk:
         self._path = path
         self._pump = SteppingPump()
         self._store = SqliteSessionStore(path, self._pump)
+        self._gateways: list[Gateway] = []
 
     def boot(self) -> Gateway:
         """Return a gateway; the one before has lost the file."""
         self.close()
         self._store = SqliteSessionStore(self._path, self._pump)
         self._pump.wait(self._store.open())
-        return Gateway(store=self._store)
+        self._gateways.append(Gateway(store=self._store))
+        return self._gateways[-1]
 
     def wait(self, gateway: Gateway, condition: Callable[[], object]) -> None:
         """Let the disk work until *condition* holds."""
@@ -249,12 +251,18 @@ class Disk:
     def close(self) -> None:
         self._pump.wait(self._store.close())
 
+    def bury(self) -> None:
+        """End what the gateways left; else the collector would, in another test."""
+        for gateway in self._gateways:
+            gateway.close()
+
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     disk = Disk(tmp_path / "sessions.sqlite")
     yield disk
     disk.close()
+    disk.bury()
 
 
 def test_answer_on_the_disk_outlives_a_restart(disk: Disk) -> None:

@@ -18,6 +18,17 @@ from twisted.internet.ssl import (
 )
 
 _PEM = serialization.Encoding.PEM
+_CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 class Authority:
@@ -31,6 +42,11 @@ class Authority:
         made = (
             _builder(self._name, self._name, self._key.public_key())
             .add_extension(constraints, critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .add_extension(_CA_USAGE, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.ca_file.write_bytes(made.public_bytes(_PEM))
@@ -45,6 +61,13 @@ class Authority:
             _builder(_name(names[0]), self._name, key.public_key())
             .add_extension(
                 x509.SubjectAlternativeName([_general_name(n) for n in names]),
+                critical=False,
+            )
+            # Python 3.13 verifies strictly, and RFC 5280 wants both.
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    self._key.public_key()
+                ),
                 critical=False,
             )
             .sign(self._key, hashes.SHA256())
