@@ -1,4 +1,4 @@
-"""``python -m benchmarks [cpu|memory|all]``: a table for people, JSON for programs."""
+"""``python -m benchmarks [cpu|memory|websocket|all]``: tables, and JSON at the end."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks import cpu, memory
+from benchmarks import cpu, memory, websocket
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["cpu", "memory", "all"], nargs="?")
+    kinds = ["cpu", "memory", "websocket", "all"]
+    parser.add_argument("what", choices=kinds, nargs="?")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
     parser.add_argument("--requests", type=int, default=800, help="a round (800)")
+    parser.add_argument(
+        "--flood-mb",
+        type=int,
+        default=25,
+        help="MB meant for each of those that never read, in steps of 5 (25)",
+    )
     options = parser.parse_args()
     results: dict[str, Any] = {}
     if options.what in ("cpu", "all", None):
         results["cpu"] = measure_cpu(options.rounds, options.requests)
     if options.what in ("memory", "all", None):
         results["memory"] = measure_memory()
+    if options.what in ("websocket", "all", None):
+        results["websocket"] = measure_websocket(options.flood_mb)
     print(json.dumps(results))
 
 
@@ -53,6 +62,21 @@ def measure_memory() -> list[dict[str, Any]]:
     for result in memory.measure():
         each = result.get("kib_each", "")
         print(f"{result['name']:56}{result['mib']:>8}{each:>10}", flush=True)
+        results.append(result)
+    return results
+
+
+def measure_websocket(flood_megabytes: int) -> list[dict[str, Any]]:
+    """Print and return what crowds of WebSocket clients cost, and who lost text."""
+    results = []
+    print(f"{'WebSocket':56}{'MiB':>8}{'growth':>8}{'CPU s':>8}{'missed':>8}{'cut':>6}")
+    for result in websocket.measure(flood_megabytes):
+        missed = result["incomplete_readers"] + result["incomplete_stalled"]
+        print(
+            f"{result['name']:56}{result['mib']:>8}{result['growth_mib']:>8}"
+            f"{result['cpu_seconds']:>8}{missed:>8}{result['stalled_cut']:>6}",
+            flush=True,
+        )
         results.append(result)
     return results
 

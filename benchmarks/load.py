@@ -28,7 +28,7 @@ def request(token: str, *, stream: bool, text: str = "hi", length: int = 0) -> b
         body["stream"] = True
     data = json.dumps(body).encode()
     return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\n"
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
         b"Authorization: Bearer %s\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%s" % (token.encode(), len(data), data)
     )

@@ -47,17 +47,20 @@ def proxy(provider_port: int) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def gateway(provider_port: int, **more: Any) -> Iterator[tuple[int, int]]:
+def gateway(
+    provider_port: int, *, stall: float = 300.0, **more: Any
+) -> Iterator[tuple[int, int]]:
     """Run the gateway before the provider; give its pid and port.
 
-    *more* are further members of the ``gateway`` section of its configuration.
+    *stall* is the stall time-out in seconds; *more* are further members of the
+    ``gateway`` section of its configuration.
     """
     config = {
         "gateway": {
             "auth": {"token": TOKEN},
             "http": {
                 "endpoints": {"chatCompletions": {"enabled": True}},
-                "stallTimeoutSeconds": 300,
+                "stallTimeoutSeconds": stall,
             },
             "limits": {"maxQueuedRuns": 5000},
             **more,

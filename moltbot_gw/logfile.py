@@ -12,10 +12,11 @@ import os
 import re
 import time
 from pathlib import Path
+from threading import get_ident
 from typing import IO, Any
 
 import msgspec
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
@@ -45,10 +46,12 @@ class LogFile:
 
     The file is *path*, or one of the day in *folder*.  It is 0600; a folder that is
     made for it 0700.  What cannot be written is given up: the log must stop nothing.
+    *clock* is the reactor, for the time and for lines of other threads than the one
+    this is made in.
     """
 
     def __init__(
-        self, *, path: Path | None, folder: Path, level: str, clock: IReactorTime
+        self, *, path: Path | None, folder: Path, level: str, clock: Any
     ) -> None:
         self._path = path
         self._folder = folder
@@ -60,10 +63,14 @@ class LogFile:
         )
         self._lines: list[bytes] = []
         self._timer: IDelayedCall | None = None
+        self._thread = get_ident()
 
     def __call__(self, event: LogEvent) -> None:
-        """Take a log event; any thread that logs does so in the reactor's."""
+        """Take a log event, from any thread."""
         if event.get("log_level") not in self._shown:
+            return
+        if get_ident() != self._thread:
+            self._clock.callFromThread(self, event)
             return
         self._lines.append(_line(event))
         if len(self._lines) > MAX_WAITING:
@@ -86,18 +93,19 @@ class LogFile:
             pass  # to log it would only come back here
 
     def find(self) -> Path | None:
-        """Return the newest file that there is."""
+        """Return the newest file that there is; raise ``OSError``."""
         if self._path is not None:
             return self._path if self._path.is_file() else None
         today = self._today()
         if today.is_file():
             return today
-        return max(self._dated(), default=None, key=lambda path: path.name)
+        days = (path for path in self._dated() if path.suffix == ".log")
+        return max(days, default=None, key=lambda path: path.name)
 
     def _open(self) -> IO[bytes]:
         path = self._path or self._today()
         if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(path.parent)
             if self._path is None:
                 for old in self._dated():
                     old.unlink(missing_ok=True)
@@ -115,18 +123,27 @@ class LogFile:
         return [p for p in self._folder.iterdir() if _DATED.fullmatch(p.name)]
 
 
+def _make_folder(folder: Path) -> None:
+    # mkdir(parents=True) would give the parents the mode of the umask.
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(mode=0o700, exist_ok=True)
+
+
 def _line(event: LogEvent) -> bytes:
     seconds = float(event.get("log_time", 0.0))
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     when = f"{stamp}.{int(seconds * 1000) % 1000:03d}Z"
     namespace = str(event.get("log_namespace", "-"))
-    text = formatEvent(event)
+    text = _text(event)
     failure: Any = event.get("log_failure")
     if failure is not None:
         text += "\n" + failure.getTraceback(elideFrameworkCode=True)
+    # A path that is no text has surrogates, which JSON cannot hold.
+    shown = text[:MAX_MESSAGE_CHARS].encode("utf-8", "backslashreplace").decode()
     line = {
         "0": _encode({"subsystem": namespace.removeprefix("moltbot_gw.")}).decode(),
-        "1": text[:MAX_MESSAGE_CHARS],
+        "1": shown,
         "_meta": {
             "name": namespace,
             "logLevelName": _LEVELS.get(event["log_level"], "INFO"),
@@ -135,3 +152,15 @@ def _line(event: LogEvent) -> bytes:
         "time": when,
     }
     return _encode(line) + b"\n"
+
+
+def _text(event: LogEvent) -> str:
+    """Return what ``formatEvent`` does, for most events in a tenth of its time."""
+    form = event.get("log_format")
+    # Only Twisted's own formatting knows calls in a format.
+    if not isinstance(form, str) or "(" in form:
+        return formatEvent(event)
+    try:
+        return form.format_map(event)
+    except Exception:
+        return formatEvent(event)  # it says what is wrong with the event

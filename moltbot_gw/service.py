@@ -79,6 +79,7 @@ class GatewayService(Service):
 
     def privilegedStartService(self) -> None:
         """Listen, before twistd gives up its privileges."""
+        globalLogPublisher.addObserver(self._log_file)
         for listener in self._listeners:
             listening = listener.endpoint.listen(self._site)
             listening.addCallbacks(
@@ -92,7 +93,6 @@ class GatewayService(Service):
     def startService(self) -> None:
         """Say what is there, and open the store."""
         super().startService()
-        globalLogPublisher.addObserver(self._log_file)
         for notice in self._settings.notices:
             _log.warn("{notice}", notice=notice)
         weakness = weakness_of(self._settings)

@@ -50,7 +50,8 @@ class Case:
     *heard*: the messages and pings that must be answered, in this order.
     *client_closes*: *fault* holds the client's own close frame, so that the connection
     ends with it.  *in_step*: a close frame after *rest* is one, and not the inside of
-    another frame.
+    another frame.  *half_closes*: behind its close frame the server says that nothing
+    follows, as it does after a fault, before it has the client's.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Case:
     reason: str | None = None
     client_closes: bool = False
     in_step: bool = True
+    half_closes: bool = True
     offer: str = ""
 
     @property
@@ -129,7 +131,7 @@ def run(
     frames = client.frames
     case.check_close(frames[-1])
     target.check(case, frames[:-1])
-    assert client.has_end
+    assert client.has_end == (case.half_closes or case.client_closes)
     if not case.client_closes:
         assert not client.is_gone
         _end(case, client, advance, answers=case.in_step and segments != "parts")
