@@ -54,6 +54,19 @@ class ReasoningDelta(msgspec.Struct, frozen=True):
     text: str
 
 
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a call that the model writes; its first piece has *id* and *name*.
+
+    *index* tells the calls of one message apart, from 0; *arguments* is a piece of JSON
+    text and may be empty.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
 class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended.
 
@@ -75,5 +88,5 @@ class RunEnded(msgspec.Struct, frozen=True):
     outcome: RunOutcome
 
 
-RunEvent = Union[RunStarted, TextDelta, ReasoningDelta, RunEnded]
-ModelEvent = Union[TextDelta, ReasoningDelta]
+ModelEvent = Union[TextDelta, ReasoningDelta, ToolCallDelta]
+RunEvent = Union[RunStarted, TextDelta, ReasoningDelta, ToolCallDelta, RunEnded]

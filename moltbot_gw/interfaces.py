@@ -17,7 +17,7 @@ from moltbot_gw.events import (
     OutcomeState,
     Usage,
 )
-from moltbot_gw.messages import AssistantMessage, Message, ModelRequest
+from moltbot_gw.messages import AssistantMessage, Message, ModelRequest, ToolCall
 
 
 class IRunSink(Interface):
@@ -123,7 +123,8 @@ class KeptError(msgspec.Struct, frozen=True, kw_only=True):
 class KeptOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run with an idempotency key ended, enough to answer a repetition.
 
-    See ``RunOutcome``; *text* and *reasoning* are all that the model said.
+    See ``RunOutcome``; *text*, *reasoning* and *tool_calls* are what the model said.
+    *model* reads ``provider/model``.
     """
 
     state: OutcomeState
@@ -134,6 +135,9 @@ class KeptOutcome(msgspec.Struct, frozen=True, kw_only=True):
     error: KeptError | None
     started_at_ms: int | None
     ended_at_ms: int
+    tool_calls: tuple[ToolCall, ...] = ()
+    session_id: str | None = None
+    model: str | None = None
 
 
 class KeptRun(msgspec.Struct, frozen=True, kw_only=True):

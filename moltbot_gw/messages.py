@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 import msgspec
 
@@ -87,15 +87,40 @@ class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] | None = None
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None
+
+
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that a model may call; *parameters* is a JSON Schema, not read by us."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class NamedTool(msgspec.Struct, frozen=True):
+    """The model must call this tool."""
+
+    name: str
+
+
+ToolChoice = Union[Literal["auto", "none", "required"], NamedTool]
+"""Whether the model may, must not or must call a tool, and which."""
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One call of a model: *messages* is never empty, *system* may be."""
+    """One call of a model: *messages* is never empty, *system* may be.
+
+    *tool_choice* counts only where there are *tools*.
+    """
 
     model: str
     system: str
     messages: tuple[Message, ...]
     options: SamplingOptions = SamplingOptions()
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = "auto"
 
 
 def text_of(content: Content) -> str:

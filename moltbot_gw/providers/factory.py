@@ -14,13 +14,19 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IPolicyForHTTPS
 
 from moltbot_gw.config import ModelEntry, ProviderEntry, Secret
+from moltbot_gw.interfaces import IModelProvider
+from moltbot_gw.providers.anthropic import AnthropicProvider
 from moltbot_gw.providers.apikeys import find_api_key
 from moltbot_gw.providers.client import ProviderClient
 from moltbot_gw.providers.headers import FixedHeaders
-from moltbot_gw.providers.openai import OpenAIProvider, OpenAISettings
-from moltbot_gw.wire.openai import Dialect
+from moltbot_gw.providers.httpmodel import ServerSettings
+from moltbot_gw.providers.openai import OpenAIProvider
+from moltbot_gw.wire.anthropic_request import ModelLimits
+from moltbot_gw.wire.openai_request import Dialect
 
-SERVED_API = "openai-completions"
+DEFAULT_API = "openai-completions"
+ANTHROPIC_API = "anthropic-messages"
+ANTHROPIC_VERSION = b"2023-06-01"
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
@@ -32,15 +38,54 @@ class BadProvider(ValueError):
 
 def is_served(entry: ProviderEntry) -> bool:
     """Whether this gateway speaks the provider's API; Chat Completions by default."""
-    return entry.api in (None, SERVED_API)
+    return entry.api in (None, DEFAULT_API, ANTHROPIC_API)
 
 
 def build_provider(
     name: str, entry: ProviderEntry, environ: Mapping[str, str], reactor: Any
-) -> OpenAIProvider:
+) -> IModelProvider:
     """Return the adapter for the provider *name*; raise ``BadProvider``."""
     where = f"models.providers.{name}"
-    url = entry.base_url.strip().rstrip("/") + "/chat/completions"
+    url = _url(entry)
+    host = _check_url(url, where)
+    key = find_api_key(name, entry, environ)
+    headers = _headers(entry, key, where)
+    client = ProviderClient(
+        reactor,
+        url.encode("ascii"),
+        connect_timeout=entry.connect_timeout_seconds,
+        tls_policy=_tls_policy(entry, where),
+    )
+    settings = ServerSettings(
+        name=name,
+        url=url,
+        headers=FixedHeaders(headers),
+        model_headers={
+            model.id: FixedHeaders(_with_headers(headers, model.headers, where))
+            for model in entry.models
+            if model.headers
+        },
+        secrets=_secrets(entry, key),
+        idle_timeout=entry.idle_timeout_seconds,
+    )
+    if entry.api == ANTHROPIC_API:
+        limits = {model.id: _limits(model) for model in entry.models}
+        return AnthropicProvider(settings, limits, client, reactor)
+    dialects = {model.id: _dialect(model, host) for model in entry.models}
+    default = _dialect(ModelEntry(id="any", name="any"), host)
+    return OpenAIProvider(settings, dialects, default, client, reactor)
+
+
+def _url(entry: ProviderEntry) -> str:
+    """Return where requests go; people write Anthropic's address with or without v1."""
+    base = entry.base_url.strip().rstrip("/")
+    if entry.api != ANTHROPIC_API:
+        return f"{base}/chat/completions"
+    return f"{base.removesuffix('/v1')}/v1/messages"
+
+
+def _check_url(url: str, where: str) -> str:
+    """Return the host in *url*; raise ``BadProvider`` if *url* cannot work."""
     if not url.isascii():
         raise BadProvider(f"{where}.baseUrl: use ASCII; write a host name in punycode")
     try:
@@ -54,30 +99,7 @@ def build_provider(
     _check_address(parts, where)
     if not url.isprintable() or " " in url:
         raise BadProvider(f"{where}.baseUrl: remove its blanks and control characters")
-    key = find_api_key(name, entry, environ)
-    headers = _headers(entry, key, where)
-    client = ProviderClient(
-        reactor,
-        url.encode("ascii"),
-        connect_timeout=entry.connect_timeout_seconds,
-        tls_policy=_tls_policy(entry, where),
-    )
-    host = parts.hostname
-    settings = OpenAISettings(
-        name=name,
-        url=url,
-        headers=FixedHeaders(headers),
-        model_headers={
-            model.id: FixedHeaders(_with_headers(headers, model.headers, where))
-            for model in entry.models
-            if model.headers
-        },
-        dialects={model.id: _dialect(model, host) for model in entry.models},
-        default_dialect=_dialect(ModelEntry(id="any", name="any"), host),
-        secrets=_secrets(entry, key),
-        idle_timeout=entry.idle_timeout_seconds,
-    )
-    return OpenAIProvider(settings, client, reactor)
+    return parts.hostname
 
 
 def _check_address(parts: SplitResult, where: str) -> None:
@@ -112,7 +134,12 @@ def _headers(entry: ProviderEntry, key: str | None, where: str) -> Headers:
             b"User-Agent": [b"moltbot-gw"],
         }
     )
-    if key is not None and entry.auth_header is not False:
+    is_anthropic = entry.api == ANTHROPIC_API
+    if is_anthropic:
+        headers.setRawHeaders(b"anthropic-version", [ANTHROPIC_VERSION])
+    if key is not None and is_anthropic and not entry.auth_header:
+        headers.setRawHeaders(b"x-api-key", [_value(key, where)])
+    elif key is not None and entry.auth_header is not False:
         headers.setRawHeaders(b"Authorization", [_value(f"Bearer {key}", where)])
     return _with_headers(headers, entry.headers, where)
 
@@ -165,4 +192,11 @@ def _dialect(model: ModelEntry, host: str) -> Dialect:
         reasoning_effort=compat.supports_reasoning_effort is not False,
         store=bool(compat.supports_store),
         max_tokens=model.max_tokens,
+    )
+
+
+def _limits(model: ModelEntry) -> ModelLimits:
+    return ModelLimits(
+        max_tokens=model.max_tokens,
+        thinking=model.compat.supports_reasoning_effort is not False,
     )

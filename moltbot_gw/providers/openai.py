@@ -2,90 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import msgspec
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionLost,
-    DNSLookupError,
-)
-from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.web.client import (
-    ResponseFailed,
-    ResponseNeverReceived,
-)
-from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from moltbot_gw.errors import (
-    GatewayError,
-    ProviderFailed,
-    ProviderOverloaded,
-    ProviderTimedOut,
-    ProviderUnauthorized,
-)
 from moltbot_gw.events import Completion
 from moltbot_gw.interfaces import IModelProvider, IRunSink
 from moltbot_gw.messages import ModelRequest
-from moltbot_gw.providers.client import (
-    CompressedAnswer,
-    ProviderClient,
-    discard,
-    was_cancelled,
-)
-from moltbot_gw.providers.headers import FixedHeaders
-from moltbot_gw.providers.safetext import safe_text
-from moltbot_gw.providers.streaming import (
-    BodyTooLarge,
-    BoundedBody,
-    ProviderSilent,
-    StreamCut,
-    StreamingBody,
-)
-from moltbot_gw.wire.openai import (
-    Dialect,
-    ProviderError,
-    decode_error,
-    decode_reply,
-    encode_request,
-)
-from moltbot_gw.wire.sse import EventTooLarge
-
-_log = Logger()
-
-MAX_ERROR_BYTES = 64 * 1024
-MAX_REPLY_BYTES = 32 * 1024 * 1024
-"""A whole completion from a server that does not stream."""
-
-_OVERLOADED = frozenset({429, 503, 529})
-_UNAUTHORIZED = frozenset({401, 403})
-_OVERLOADED_CODES = frozenset({"429", "503", "529", "overloaded_error", "overloaded"})
-
-
-class OpenAISettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One provider as it is configured.
-
-    *headers* go with every request, those in *model_headers* with one model's.
-    *secrets* never leave in a message.  Times are in seconds.
-    """
-
-    name: str
-    url: str
-    headers: FixedHeaders
-    model_headers: Mapping[str, FixedHeaders]
-    dialects: Mapping[str, Dialect]
-    default_dialect: Dialect
-    secrets: Sequence[str]
-    idle_timeout: float
-
-    def __repr__(self) -> str:
-        """Leave out the headers: they hold the key."""
-        return f"OpenAISettings(name={self.name!r}, url={self.url!r})"
+from moltbot_gw.providers.client import ProviderClient
+from moltbot_gw.providers.httpmodel import HTTPModel, ModelFormat, ServerSettings
+from moltbot_gw.wire.openai import ChatStreamDecoder, decode_error, decode_reply
+from moltbot_gw.wire.openai_request import Dialect, encode_request
 
 
 @implementer(IModelProvider)
@@ -93,154 +22,30 @@ class OpenAIProvider:
     """Streams chat completions from one server."""
 
     def __init__(
-        self, settings: OpenAISettings, client: ProviderClient, clock: IReactorTime
+        self,
+        settings: ServerSettings,
+        dialects: Mapping[str, Dialect],
+        default_dialect: Dialect,
+        client: ProviderClient,
+        clock: IReactorTime,
     ) -> None:
-        self._settings = settings
-        self._client = client
-        self._clock = clock
+        """*dialects* has those of some models; the others have *default_dialect*."""
+        self._dialects = dialects
+        self._default_dialect = default_dialect
+        chat_format = ModelFormat(
+            encode=self._encode,
+            decoder=ChatStreamDecoder,
+            decode_reply=decode_reply,
+            decode_error=decode_error,
+        )
+        self._model = HTTPModel(settings, chat_format, client, clock)
 
     def stream(self, request: ModelRequest, sink: IRunSink) -> Deferred[Completion]:
-        return Deferred.fromCoroutine(self._stream(request, sink))
+        return self._model.stream(request, sink)
 
     def close(self) -> Deferred[None]:
-        return self._client.close()
+        return self._model.close()
 
-    async def _stream(self, request: ModelRequest, sink: IRunSink) -> Completion:
-        response = await self._send(request)
-        if response.code != 200:
-            raise await self._refusal(response)
-        content_type = response.headers.getRawHeaders(b"Content-Type", [b""])[0]
-        is_json = content_type.split(b";")[0].strip().lower() == b"application/json"
-        try:
-            if is_json:
-                completion = await self._read_whole(response, sink)
-            else:
-                completion = await StreamingBody(
-                    sink, self._clock, self._settings.idle_timeout
-                ).read(response)
-        except ProviderSilent:
-            raise self._timed_out("stopped sending") from None
-        except StreamCut:
-            raise self._failed("ended its answer in the middle") from None
-        except (EventTooLarge, BodyTooLarge):
-            raise self._failed("sent something that is too large") from None
-        except ProviderError as error:
-            raise self._reported(error) from None
-        if completion.finish_reason == "tool_calls":
-            # Nobody could answer the call, and clients wait for it for ever.
-            raise self._failed("asked for a tool that it was not offered")
-        return completion
-
-    async def _send(self, request: ModelRequest) -> IResponse:
-        settings = self._settings
-        dialect = settings.dialects.get(request.model, settings.default_dialect)
-        waiting = Deferred.fromCoroutine(
-            self._client.post(
-                settings.model_headers.get(request.model, settings.headers),
-                encode_request(request, dialect),
-            )
-        )
-        timer = self._clock.callLater(settings.idle_timeout, waiting.cancel)
-        try:
-            return await waiting
-        except CompressedAnswer:
-            raise self._failed("compressed its answer, unasked") from None
-        except (
-            CancelledError,
-            ConnectError,
-            ConnectingCancelledError,
-            ConnectionLost,
-            DNSLookupError,
-            ResponseFailed,
-            ResponseNeverReceived,
-        ) as error:
-            if timer.active() and was_cancelled(error):
-                raise CancelledError from None
-            raise self._unreachable(error, timed_out=not timer.active()) from None
-        finally:
-            if timer.active():
-                timer.cancel()
-
-    async def _read_whole(self, response: IResponse, sink: IRunSink) -> Completion:
-        """Read an answer that is not streamed, from a server that does not stream."""
-        body = await BoundedBody(
-            MAX_REPLY_BYTES, self._clock, self._settings.idle_timeout, whole=True
-        ).read(response)
-        events, reason, usage = decode_reply(body)
-        sink.extend(events)
-        return Completion(finish_reason=reason, usage=usage)
-
-    async def _refusal(self, response: IResponse) -> GatewayError:
-        """Return the error that a status other than 200 stands for."""
-        if 300 <= response.code < 400:
-            discard(response)
-            return self._failed("answered with a redirect, which is not followed")
-        body = await BoundedBody(MAX_ERROR_BYTES, self._clock, 10.0, whole=False).read(
-            response
-        )
-        text = self._safe(decode_error(body).message)
-        _log.warn(
-            "provider {name} answered {status}: {text}",
-            name=self._settings.name,
-            status=response.code,
-            text=text,
-        )
-        said = f"answered {response.code}" + (f": {text}" if text else "")
-        if response.code in _UNAUTHORIZED:
-            return self._failed("does not accept our key", ProviderUnauthorized)
-        if response.code in _OVERLOADED:
-            return self._failed(said, ProviderOverloaded, _retry_after(response))
-        return self._failed(said)
-
-    def _reported(self, error: ProviderError) -> GatewayError:
-        text = self._safe(error.message) or "gave no reason"
-        _log.warn(
-            "provider {name} failed in its answer: {text}",
-            name=self._settings.name,
-            text=text,
-        )
-        kind = ProviderOverloaded if error.code in _OVERLOADED_CODES else ProviderFailed
-        return self._failed(f"failed: {text}", kind)
-
-    def _unreachable(self, error: Exception, *, timed_out: bool) -> GatewayError:
-        reasons = getattr(error, "reasons", ())
-        names = [type(error).__name__, *(r.type.__name__ for r in reasons)]
-        _log.warn(
-            "provider {name} cannot be reached: {reason}",
-            name=self._settings.name,
-            reason=", ".join(names),
-        )
-        if timed_out or isinstance(error, ConnectTimeout):
-            return self._timed_out("did not answer in time")
-        if isinstance(error, DNSLookupError):
-            return self._failed("cannot be found (its host name does not resolve)")
-        if isinstance(error, ConnectError):
-            return self._failed("cannot be reached")
-        if any("SSL" in reason.type.__module__ for reason in reasons) or any(
-            "Verif" in name or "Certificate" in name for name in names
-        ):
-            return self._failed("does not prove its identity (TLS)")
-        return self._failed("closed the connection without an answer")
-
-    def _failed(
-        self,
-        what: str,
-        kind: type[ProviderFailed] = ProviderFailed,
-        retry_after: int | None = None,
-    ) -> ProviderFailed:
-        message = f'The model provider "{self._settings.name}" {what}.'
-        return kind(message, retry_after=retry_after)
-
-    def _timed_out(self, what: str) -> ProviderTimedOut:
-        return ProviderTimedOut(f'The model provider "{self._settings.name}" {what}.')
-
-    def _safe(self, text: str) -> str:
-        return safe_text(text, self._settings.secrets).rstrip(".")
-
-
-def _retry_after(response: IResponse) -> int | None:
-    """Return the provider's ``Retry-After`` when it is a sane number of seconds."""
-    value = response.headers.getRawHeaders(b"Retry-After", [b""])[0].strip()
-    if value.isdigit() and len(value) <= 5:
-        return max(1, int(value))
-    return None
+    def _encode(self, request: ModelRequest) -> bytes:
+        dialect = self._dialects.get(request.model, self._default_dialect)
+        return encode_request(request, dialect)

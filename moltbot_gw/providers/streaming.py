@@ -8,6 +8,8 @@ reports back, ``stopProducing`` does; data still arrives after closing.
 
 from __future__ import annotations
 
+from typing import Protocol as TypingProtocol
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol
@@ -16,9 +18,9 @@ from twisted.web.client import ResponseFailed
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from moltbot_gw.events import Completion, Usage
+from moltbot_gw.events import Completion, FinishReason, ModelEvent, Usage
 from moltbot_gw.interfaces import IRunSink
-from moltbot_gw.wire.openai import ChatStreamDecoder, ProviderError
+from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import EventTooLarge
 
 LINGER_SECONDS = 2.0
@@ -31,6 +33,32 @@ class ProviderSilent(Exception):
 
 class StreamCut(Exception):
     """The body ended before the stream's own end marker."""
+
+
+class StreamDecoder(TypingProtocol):
+    """Turns the bytes of one streamed answer into model events.
+
+    A stream is whole when *finish_reason* is set or *done* is true.  ``feed`` and
+    ``flush`` raise ``ProviderError`` or ``EventTooLarge``.
+    """
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the model stopped; None as long as that is not known."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was reported of the tokens so far."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the stream's own end marker was seen."""
+
+    def feed(self, data: bytes) -> list[ModelEvent]:
+        """Return what *data* says."""
+
+    def flush(self) -> list[ModelEvent]:
+        """Return what the end of the body left behind."""
 
 
 @implementer(IPushProducer)
@@ -46,12 +74,16 @@ class StreamingBody(Protocol):
     """
 
     def __init__(
-        self, sink: IRunSink, clock: IReactorTime, idle_timeout: float
+        self,
+        sink: IRunSink,
+        decoder: StreamDecoder,
+        clock: IReactorTime,
+        idle_timeout: float,
     ) -> None:
         self._sink = sink
+        self._decoder = decoder
         self._clock = clock
         self._idle_timeout = idle_timeout
-        self._decoder = ChatStreamDecoder()
         self._paused = False
         self._last_read = clock.seconds()
         self._timer: IDelayedCall | None = None

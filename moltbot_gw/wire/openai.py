@@ -1,4 +1,4 @@
-"""The provider side of OpenAI Chat Completions: requests out, streams in.
+"""Answers of providers that speak OpenAI Chat Completions, streamed and whole.
 
 Source: OpenAI API reference, "Chat Completions"; members beside it (``reasoning``,
 ``reasoning_content``) are those of the compatible servers that people run.
@@ -7,7 +7,7 @@ Source: OpenAI API reference, "Chat Completions"; members beside it (``reasoning
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, Union
+from typing import Any, Union
 
 import msgspec
 from msgspec import Struct
@@ -17,17 +17,11 @@ from moltbot_gw.events import (
     ModelEvent,
     ReasoningDelta,
     TextDelta,
+    ToolCallDelta,
     Usage,
 )
-from moltbot_gw.messages import (
-    AssistantMessage,
-    Content,
-    ImagePart,
-    Message,
-    ModelRequest,
-    TextPart,
-    ToolMessage,
-)
+from moltbot_gw.wire.callpieces import CallAssembler, CallPiece, FunctionPiece
+from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import SSEDecoder
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024
@@ -48,107 +42,6 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 
 
-class Dialect(Struct, frozen=True, kw_only=True):
-    """How one server's Chat Completions differs from the next one's.
-
-    *max_tokens* is the model's own limit; None leaves the limit to the server.
-    """
-
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    developer_role: bool = False
-    reasoning_effort: bool = True
-    store: bool = False
-    max_tokens: int | None = None
-
-
-def encode_request(request: ModelRequest, dialect: Dialect) -> bytes:
-    """Return the body of a streamed chat completion; usage is always asked for."""
-    options = request.options
-    messages: list[dict[str, Any]] = []
-    if request.system:
-        role = "developer" if dialect.developer_role else "system"
-        messages.append({"role": role, "content": request.system})
-    messages.extend(map(_message, request.messages))
-    body: dict[str, Any] = {
-        "model": request.model,
-        "messages": messages,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    limits = [n for n in (options.max_tokens, dialect.max_tokens) if n is not None]
-    if limits:
-        body[dialect.max_tokens_field] = min(limits)
-    if dialect.store:
-        body["store"] = False
-    if options.reasoning_effort is not None and dialect.reasoning_effort:
-        body["reasoning_effort"] = options.reasoning_effort
-    for name in (
-        "temperature",
-        "top_p",
-        "frequency_penalty",
-        "presence_penalty",
-        "seed",
-        "stop",
-        "response_format",
-    ):
-        value = getattr(options, name)
-        if value is not None:
-            body[name] = value
-    return _encode(body)
-
-
-def _message(message: Message) -> dict[str, Any]:
-    if isinstance(message, AssistantMessage):
-        return _assistant(message)
-    if isinstance(message, ToolMessage):
-        if message.tool_call_id is None:
-            # The old form, before tools had ids; still an OpenAI role.
-            return {
-                "role": "function",
-                "name": message.name or "function",
-                "content": _content(message.content),
-            }
-        return {
-            "role": "tool",
-            "tool_call_id": message.tool_call_id,
-            "content": _content(message.content),
-        }
-    wire: dict[str, Any] = {"role": "user", "content": _content(message.content)}
-    if message.name:
-        wire["name"] = message.name
-    return wire
-
-
-def _assistant(message: AssistantMessage) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": "assistant", "content": message.text}
-    if message.tool_calls:
-        wire["content"] = message.text or None
-        wire["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.tool_calls
-        ]
-    return wire
-
-
-def _content(content: Content) -> str | list[dict[str, Any]]:
-    if isinstance(content, str):
-        return content
-    return [_part(part) for part in content]
-
-
-def _part(part: TextPart | ImagePart) -> dict[str, Any]:
-    if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
-    image: dict[str, Any] = {"url": part.url}
-    if part.detail is not None:
-        image["detail"] = part.detail
-    return {"type": "image_url", "image_url": image}
-
-
 # What a stream is decoded into, many a read and soon forgotten.  JSON has no cycles:
 # what the collector need not know is made in half the time.
 
@@ -157,6 +50,8 @@ class _Delta(Struct, gc=False):
     content: Union[str, list[Any], None] = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    tool_calls: list[CallPiece] | None = None
+    function_call: FunctionPiece | None = None
 
 
 class _Choice(Struct, gc=False):
@@ -189,20 +84,6 @@ _chunks_decoder = msgspec.json.Decoder(list[_Chunk])
 _error_decoder = msgspec.json.Decoder(Union[_ErrorBody, list[_ErrorBody]])
 
 
-class ProviderError(Exception):
-    """The provider says in its stream, or by breaking its format, that it failed.
-
-    *message* is its own text, unsafe to show as it is; *code* its name for the failure;
-    *events* what it said before, in the same bytes.
-    """
-
-    def __init__(self, message: str, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.events: list[ModelEvent] = []
-
-
 class ChatStreamDecoder:
     """Turn the bytes of a streamed chat completion into model events.
 
@@ -214,6 +95,8 @@ class ChatStreamDecoder:
 
     def __init__(self) -> None:
         self._sse = SSEDecoder(MAX_EVENT_BYTES)
+        self._calls = CallAssembler()
+        self._said: str | None = None
         self.finish_reason: FinishReason | None = None
         self.usage: Usage | None = None
         self.done = False
@@ -227,7 +110,10 @@ class ChatStreamDecoder:
 
     def flush(self) -> list[ModelEvent]:
         """Return what an end of the stream without a blank line left behind."""
-        return self._take(self._sse.flush())
+        if self.done:
+            return []
+        events = self._take(self._sse.flush())
+        return events if self.done else events + self._end()
 
     def _take(self, payloads: list[bytes]) -> list[ModelEvent]:
         if self.done or not payloads:
@@ -236,14 +122,27 @@ class ChatStreamDecoder:
         if b"[DONE]" in payloads:
             self.done = True
             del payloads[payloads.index(b"[DONE]") :]
-        merged = _Merger()
+        merged = _Merger(self._calls)
         try:
             for chunk in _decode_chunks([payload for payload in payloads if payload]):
                 self._take_chunk(chunk, merged)
         except ProviderError as error:
             error.events = merged.finish()
             raise
-        return merged.finish()
+        if self._said is not None:
+            self.finish_reason = _finish_reason(self._said, self._calls)
+        elif self.done and self._calls.count:
+            self.finish_reason = "tool_calls"
+        events = merged.finish()
+        return events + self._end() if self.done else events
+
+    def _end(self) -> list[ModelEvent]:
+        """Return what the calls lack, once nothing more comes.
+
+        Not earlier: some name a reason with every chunk.
+        """
+        whole = self.finish_reason == "tool_calls"
+        return list(self._calls.finish()) if whole else []
 
     def _take_chunk(self, chunk: _Chunk, merged: _Merger) -> None:
         if chunk.usage is not None:
@@ -255,11 +154,25 @@ class ChatStreamDecoder:
             if delta is not None:
                 merged.add(delta)
             if choice.finish_reason:
-                self.finish_reason = _FINISH_REASONS.get(choice.finish_reason, "stop")
+                self._said = choice.finish_reason
+
+
+def _finish_reason(said: str, calls: CallAssembler) -> FinishReason:
+    """Return why the model stopped, of what was *said*.
+
+    Some say "stop" although there are calls, and some "tool_calls" without any.
+    """
+    reason = _FINISH_REASONS.get(said, "stop")
+    if reason in ("stop", "tool_calls"):
+        return "tool_calls" if calls.count else "stop"
+    return reason
 
 
 class _Merger:
-    def __init__(self) -> None:
+    """Joins neighbouring pieces of one kind."""
+
+    def __init__(self, calls: CallAssembler) -> None:
+        self._calls = calls
         self._events: list[ModelEvent] = []
         self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
         self._pieces: list[str] = []
@@ -273,6 +186,24 @@ class _Merger:
             text = "".join(map(_part_text, text))
         if text:
             self._append(TextDelta, text)
+        if delta.tool_calls or delta.function_call:
+            pieces = delta.tool_calls or [CallPiece(function=delta.function_call)]
+            for piece in pieces:
+                if not piece.is_empty:
+                    self._append_call(self._calls.take(piece))
+
+    def _append_call(self, event: ToolCallDelta) -> None:
+        self.finish()
+        last = self._events[-1] if self._events else None
+        if (
+            isinstance(last, ToolCallDelta)
+            and last.index == event.index
+            and not event.name
+        ):
+            arguments = last.arguments + event.arguments
+            self._events[-1] = msgspec.structs.replace(last, arguments=arguments)
+        else:
+            self._events.append(event)
 
     def _append(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
         if kind is not self._kind:
@@ -292,12 +223,14 @@ def decode_reply(body: bytes) -> tuple[list[ModelEvent], FinishReason, Usage]:
     chunk = _decode_chunk(body)
     if not chunk.choices:
         raise ProviderError("the reply has no choices")
-    merged = _Merger()
+    calls = CallAssembler()
+    merged = _Merger(calls)
     message = chunk.choices[0].message
     if message is not None:
         merged.add(message)
-    reason = _FINISH_REASONS.get(chunk.choices[0].finish_reason or "stop", "stop")
-    return merged.finish(), reason, _usage(chunk.usage)
+    reason = _finish_reason(chunk.choices[0].finish_reason or "stop", calls)
+    missing = calls.finish() if reason == "tool_calls" else ()
+    return [*merged.finish(), *missing], reason, _usage(chunk.usage)
 
 
 def decode_error(body: bytes) -> ProviderError:

@@ -104,7 +104,7 @@ def test_repeats_the_last_message_that_is_not_its_own(
 ) -> None:
     answer = Answer(*messages)
     assert answer.to_end().finish_reason == "stop"
-    assert answer.run.text() == text
+    assert answer.run.said() == text
 
 
 def test_counts_a_token_for_every_four_characters() -> None:
@@ -121,7 +121,7 @@ def test_counts_a_token_for_every_four_characters() -> None:
 def test_keeps_to_the_limit(limit: int | None, text: str, reason: str) -> None:
     answer = Answer(UserMessage("12345 78"), max_tokens=limit)
     assert answer.to_end().finish_reason == reason
-    assert answer.run.text() == text
+    assert answer.run.said() == text
 
 
 def test_no_timer_runs_while_it_is_paused() -> None:

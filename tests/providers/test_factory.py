@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from moltbot_gw.config import ProviderEntry, Secret, load_config
 from moltbot_gw.interfaces import IModelProvider
 from moltbot_gw.messages import ModelRequest, SamplingOptions, UserMessage
+from moltbot_gw.providers.anthropic import AnthropicProvider
 from moltbot_gw.providers.factory import BadProvider, build_provider, is_served
 from moltbot_gw.providers.openai import OpenAIProvider
 from tests.integration.waiting import (
@@ -70,19 +71,33 @@ async def _ask(
     return provider.requests[-1]
 
 
-def test_provider_keeps_the_contract(tmp_path: Path) -> None:
-    made = build_provider("local", _entry(tmp_path), {}, MemoryReactorClock())
+@pytest.mark.parametrize(
+    ("api", "kind"),
+    [
+        (None, OpenAIProvider),
+        ("openai-completions", OpenAIProvider),
+        ("anthropic-messages", AnthropicProvider),
+    ],
+)
+def test_provider_keeps_the_contract(
+    tmp_path: Path, api: str | None, kind: type[object]
+) -> None:
+    entry = _entry(tmp_path, **({"api": api} if api else {}))
+    made = build_provider("local", entry, {}, MemoryReactorClock())
     verifyObject(IModelProvider, made)
-    assert isinstance(made, OpenAIProvider)
+    assert isinstance(made, kind)
 
 
 @pytest.mark.parametrize(
     ("api", "served"),
-    [(None, True), ("openai-completions", True), ("anthropic-messages", False)],
+    [
+        (None, True),
+        ("openai-completions", True),
+        ("anthropic-messages", True),
+        ("openai-responses", False),
+    ],
 )
-def test_only_chat_completions_are_served(
-    tmp_path: Path, api: str | None, served: bool
-) -> None:
+def test_apis_that_are_served(tmp_path: Path, api: str | None, served: bool) -> None:
     assert is_served(_entry(tmp_path, **({"api": api} if api else {}))) is served
 
 
@@ -286,14 +301,17 @@ async def test_model_that_is_not_listed_is_asked_for_all_the_same(
 def test_openai_itself_gets_its_own_dialect(tmp_path: Path) -> None:
     entry = _entry(tmp_path, baseUrl="https://api.openai.com/v1/")
     made = build_provider("openai", entry, {}, MemoryReactorClock())
-    settings = made._settings
-    assert settings.default_dialect.max_tokens_field == "max_completion_tokens"
+    assert isinstance(made, OpenAIProvider)
+    assert made._default_dialect.max_tokens_field == "max_completion_tokens"
 
 
-def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
-    entry = _entry(tmp_path, apiKey="sk-hidden", headers={"X-Key": "also-hidden"})
-    made = build_provider("local", entry, {}, MemoryReactorClock())
-    shown = f"{made!r} {made._settings!r} {made._client!r} {entry!r}"
+@pytest.mark.parametrize("api", ["openai-completions", "anthropic-messages"])
+def test_secrets_do_not_show_in_a_repr(tmp_path: Path, api: str) -> None:
+    headers = {"X-Key": "also-hidden"}
+    entry = _entry(tmp_path, api=api, apiKey="sk-hidden", headers=headers)
+    made: Any = build_provider("local", entry, {}, MemoryReactorClock())
+    model = made._model
+    shown = f"{made!r} {model!r} {model._settings!r} {model._client!r} {entry!r}"
     assert "hidden" not in shown
 
 
@@ -314,10 +332,10 @@ def test_secrets_of_headers_are_known_for_what_they_are(tmp_path: Path) -> None:
     headers = {"Authorization": "Basic aGlkZGVuOnNlY3JldA=="}
     models = [{"id": "m", "name": "m", "headers": {"X-Key": "model-secret"}}]
     entry = _entry(tmp_path, apiKey="sk-key", headers=headers, models=models)
-    made = build_provider("local", entry, {}, MemoryReactorClock())
+    made: Any = build_provider("local", entry, {}, MemoryReactorClock())
     assert {
         "sk-key",
         "Basic aGlkZGVuOnNlY3JldA==",
         "aGlkZGVuOnNlY3JldA==",
         "model-secret",
-    } == set(made._settings.secrets)
+    } == set(made._model._settings.secrets)

@@ -33,7 +33,13 @@ from moltbot_gw.errors import (
     ProviderTimedOut,
     ProviderUnauthorized,
 )
-from moltbot_gw.events import Completion, ReasoningDelta, TextDelta, Usage
+from moltbot_gw.events import (
+    Completion,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 from moltbot_gw.messages import ModelRequest, UserMessage
 from moltbot_gw.providers.factory import build_provider
 from moltbot_gw.providers.openai import OpenAIProvider
@@ -58,6 +64,7 @@ from tests.support.fake_provider import (
     STALL,
     FakeProvider,
     Script,
+    call_piece,
     delta,
     event,
     finish,
@@ -174,13 +181,37 @@ async def test_finish_reasons(
     assert (await caller.stream()).finish_reason == meant
 
 
-@pytest.mark.parametrize("reason", ["tool_calls", "function_call"])
+@pytest.mark.parametrize("reason", ["tool_calls", "function_call", "stop"])
 @socket_test
-async def test_call_of_a_tool_that_was_not_offered_is_a_failure(
+async def test_call_is_told_whatever_the_finish_reason(
     provider: FakeProvider, caller: Caller, reason: str
 ) -> None:
-    provider.scripts.append(said("x", reason=reason))
-    with pytest.raises(ProviderFailed, match="not offered"):
+    first, *more = call_piece(0, id="c1", name="f"), call_piece(0, '{"a":1}')
+    provider.scripts.append(until_close(first, *more, finish(reason), DONE))
+    assert (await caller.stream()).finish_reason == "tool_calls"
+    start, *pieces = caller.sink.events
+    assert isinstance(start, ToolCallDelta)
+    assert (start.index, start.id, start.name) == (0, "c1", "f")
+    assert all(isinstance(piece, ToolCallDelta) for piece in pieces)
+    said = [event.arguments for event in (start, *pieces)]  # type: ignore[union-attr]
+    assert "".join(said) == '{"a":1}'
+
+
+@socket_test
+async def test_finish_that_speaks_of_calls_without_any_is_a_stop(
+    provider: FakeProvider, caller: Caller
+) -> None:
+    provider.scripts.append(said("x", reason="tool_calls"))
+    assert (await caller.stream()).finish_reason == "stop"
+
+
+@socket_test
+async def test_stream_cut_inside_a_call_is_a_failure(
+    provider: FakeProvider, caller: Caller
+) -> None:
+    half = call_piece(0, '{"a":', id="c1", name="f")
+    provider.scripts.append(until_close(half))
+    with pytest.raises(ProviderFailed):
         await caller.stream()
 
 

@@ -27,7 +27,8 @@ from moltbot_gw.providers.streaming import (
     StreamCut,
     StreamingBody,
 )
-from moltbot_gw.wire.openai import MAX_EVENT_BYTES, ProviderError
+from moltbot_gw.wire.openai import MAX_EVENT_BYTES, ChatStreamDecoder
+from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import EventTooLarge
 from tests.support.fake_provider import DONE, delta, event, finish, usage
 
@@ -107,7 +108,7 @@ class Reading:
         self.sink = sink or RecordingSink()
         self.body = Body()
         response: Any = self.body
-        streaming = StreamingBody(self.sink, self.clock, IDLE)
+        streaming = StreamingBody(self.sink, ChatStreamDecoder(), self.clock, IDLE)
         self.done: Deferred[Completion] = streaming.read(response)
         self.failure: Exception | None = None
         self.completion: Completion | None = None

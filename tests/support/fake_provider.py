@@ -65,6 +65,16 @@ def delta(text: str, **more: object) -> bytes:
     return event({"choices": [{"index": 0, "delta": {"content": text, **more}}]})
 
 
+def call_piece(index: int, arguments: str = "", **more: str) -> bytes:
+    """Return the chunk with a piece of a call; its first one has *id* and *name*."""
+    function = {"arguments": arguments}
+    piece: dict[str, object] = {"index": index, "function": function}
+    if more:
+        function["name"] = more["name"]
+        piece |= {"id": more["id"], "type": "function"}
+    return event({"choices": [{"index": 0, "delta": {"tool_calls": [piece]}}]})
+
+
 def finish(reason: str = "stop") -> bytes:
     """Return the chunk that carries the finish reason."""
     choice = {"index": 0, "delta": {}, "finish_reason": reason}
@@ -116,6 +126,21 @@ def said(*texts: str, reason: str = "stop", tokens: tuple[int, int] = (7, 3)) ->
     """Return a script: a whole stream that says *texts*."""
     words = [delta(text) for text in texts]
     *start, last = streamed(*words, finish(reason), usage(*tokens), DONE)
+    assert isinstance(last, bytes)
+    return [*start, last + END_OF_CHUNKS]
+
+
+def called(*calls: tuple[str, str, str]) -> Script:
+    """Return a script: a stream that makes *calls* (id, name, arguments), in pieces."""
+    pieces = []
+    for index, (call_id, name, arguments) in enumerate(calls):
+        middle = len(arguments) // 2
+        pieces += [
+            call_piece(index, id=call_id, name=name),
+            call_piece(index, arguments[:middle]),
+            call_piece(index, arguments[middle:]),
+        ]
+    *start, last = streamed(*pieces, finish("tool_calls"), usage(7, 3), DONE)
     assert isinstance(last, bytes)
     return [*start, last + END_OF_CHUNKS]
 

@@ -14,10 +14,10 @@ from moltbot_gw.events import ModelEvent, ReasoningDelta, TextDelta, Usage
 from moltbot_gw.wire.openai import (
     MAX_EVENT_BYTES,
     ChatStreamDecoder,
-    ProviderError,
     decode_error,
     decode_reply,
 )
+from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import EventTooLarge
 
 RECORDED = (
@@ -112,8 +112,8 @@ def test_empty_pieces_are_no_events() -> None:
         ("length", "length"),
         ("max_tokens", "length"),
         ("content_filter", "content_filter"),
-        ("tool_calls", "tool_calls"),
-        ("function_call", "tool_calls"),
+        ("tool_calls", "stop"),
+        ("function_call", "stop"),
         ("eos", "stop"),
         (None, None),
         ("", None),

@@ -12,13 +12,16 @@ from moltbot_gw.messages import (
     ImagePart,
     Message,
     ModelRequest,
+    NamedTool,
     SamplingOptions,
     TextPart,
     ToolCall,
+    ToolChoice,
     ToolMessage,
+    ToolSpec,
     UserMessage,
 )
-from moltbot_gw.wire.openai import Dialect, encode_request
+from moltbot_gw.wire.openai_request import Dialect, encode_request
 
 HI = UserMessage("hi")
 
@@ -162,3 +165,57 @@ def test_result_without_id_has_the_old_form(name: str | None, sent: str) -> None
         "name": sent,
         "content": [{"type": "text", "text": "42"}],
     }
+
+
+def with_tools(choice: ToolChoice = "auto", **options: Any) -> Any:
+    tools = (
+        ToolSpec(
+            name="f", description="does f", parameters={"type": "object"}, strict=True
+        ),
+        ToolSpec(name="g"),
+    )
+    request = ModelRequest(
+        model="m",
+        system="",
+        messages=(HI,),
+        options=SamplingOptions(**options),
+        tools=tools,
+        tool_choice=choice,
+    )
+    return json.loads(encode_request(request, Dialect()))
+
+
+def test_tools_are_offered_with_what_is_known_of_them() -> None:
+    body = with_tools()
+    described = {
+        "name": "f",
+        "description": "does f",
+        "parameters": {"type": "object"},
+        "strict": True,
+    }
+    assert body["tools"] == [
+        {"type": "function", "function": described},
+        {"type": "function", "function": {"name": "g"}},
+    ]
+    # Not every server knows these, so what is the default stays unsaid.
+    assert not {"tool_choice", "parallel_tool_calls"} & set(body)
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ("none", "none"),
+        ("required", "required"),
+        (NamedTool("f"), {"type": "function", "function": {"name": "f"}}),
+    ],
+)
+def test_choice_of_a_tool_is_passed_on(choice: ToolChoice, said: Any) -> None:
+    assert with_tools(choice)["tool_choice"] == said
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_whether_several_tools_may_be_called_is_said_beside_tools(
+    several: bool,
+) -> None:
+    assert with_tools(parallel_tool_calls=several)["parallel_tool_calls"] is several
+    assert "parallel_tool_calls" not in encode(parallel_tool_calls=several)
