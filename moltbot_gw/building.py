@@ -5,18 +5,21 @@ Only this module and ``controlplane`` know every concrete class.
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.roster import Roster, build_roster
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.workspace import Workspaces, leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import Reset, expand_home
 from moltbot_gw.config import Session as SessionConfig
@@ -47,6 +50,9 @@ from moltbot_gw.settings import LOG_FOLDER, STORE_FILE, Settings
 from moltbot_gw.statelock import StateLock
 
 _log = Logger()
+_T = TypeVar("_T")
+
+SPARE_DESCRIPTORS = 256
 
 
 def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
@@ -54,13 +60,22 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
     listeners = build_listeners(settings, reactor)
     providers = _build_providers(settings, reactor)
     roster = build_roster(
-        settings.config, settings.home, settings.environ.get("CLAWDBOT_PROFILE")
+        settings.config,
+        settings.home,
+        settings.environ.get("CLAWDBOT_PROFILE"),
+        # Whoever only tries it out finds nothing beside the state.
+        workspaces=settings.state if settings.dev else None,
     )
     _warn_of_missing_providers(roster, providers)
     lock = StateLock(settings.state)
     probe_ports(listeners)
     store = SqliteSessionStore(settings.state / STORE_FILE, reactor)
-    agents = _build_agents(settings, roster, providers, store, reactor)
+
+    def run_in_thread(work: Callable[[], _T]) -> Deferred[_T]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), work)
+
+    workspaces = Workspaces(run_in_thread, reactor)
+    agents = _build_agents(settings, roster, providers, store, workspaces, reactor)
     log_file = _build_log_file(settings, reactor)
     limiter = AuthLimiter(
         reactor, settings.config.gateway.limits.max_auth_failures_per_minute
@@ -73,9 +88,7 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
         host=socket.gethostname(),
         reactor=reactor,
         unix_time=time.time,
-        run_in_thread=lambda work: deferToThreadPool(
-            reactor, reactor.getThreadPool(), work
-        ),
+        run_in_thread=run_in_thread,
         find_log=log_file.find,
     )
     return GatewayService(
@@ -107,9 +120,11 @@ def _build_agents(
     roster: Roster,
     providers: dict[str, IModelProvider],
     store: SqliteSessionStore,
+    workspaces: Workspaces,
     reactor: Any,
 ) -> AgentService:
     config = settings.config
+    makes_files = not config.agents.defaults.skip_bootstrap
     limits = config.gateway.limits
     return AgentService(
         roster=roster,
@@ -124,6 +139,7 @@ def _build_agents(
         unix_time=time.time,
         fresh_after_ms=_freshness(config.session),
         max_run_bytes=limits.max_run_bytes,
+        prepare_workspace=workspaces.prepare if makes_files else leave_workspace,
     )
 
 
@@ -139,7 +155,6 @@ def _build_site(
     completions = CompletionsHandler(
         agents=agents,
         clock=reactor,
-        unix_time=time.time,
         on_disconnect=http.endpoints.chat_completions.on_disconnect,
         keep_alive=http.keep_alive_seconds,
         global_scope=settings.config.session.scope == "global",
@@ -163,8 +178,17 @@ def _build_site(
         ),
         clock=reactor,
         access_log=AccessLog(reactor),
+        max_connections=_max_connections(),
         trusted_proxies=gateway.trusted_proxies,
     )
+
+
+def _max_connections() -> int:
+    """Return how many connections leave room for files, providers and the rest."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        soft = 2**20
+    return max(soft - SPARE_DESCRIPTORS, soft // 2)
 
 
 def _host_names(settings: Settings) -> list[str]:

@@ -105,24 +105,7 @@ def build_control_plane(
             ),
         ]
     )
-    services = Services(
-        clock=reactor,
-        unix_time=unix_time,
-        hub=shared.hub,
-        doorkeeper=Doorkeeper(
-            secret=SharedSecret(settings.secret.reveal()),
-            kind=settings.secret_name,
-            limiter=limiter,
-            pairing=pairing,
-            control_ui=gateway.control_ui,
-            unix_time=unix_time,
-            on_pairing_asked=states.pairing_asked,
-        ),
-        methods=table,
-        greet=_build_greeter(shared, states, table, host),
-        admitted=states.admitted,
-        max_in_flight=gateway.limits.max_requests_in_flight,
-    )
+    services = _build_services(shared, states, table, pairing, limiter, host)
     factory = SocketFactory(
         clock=reactor,
         max_bytes=MAX_PAYLOAD,
@@ -212,6 +195,36 @@ class States:
             self.tell("presence", {"presence": self.presence.entries()})
 
 
+def _build_services(
+    shared: Shared,
+    states: States,
+    table: MethodTable,
+    pairing: PairingStore,
+    limiter: AuthLimiter,
+    host: str,
+) -> Services:
+    settings = shared.settings
+    gateway = settings.config.gateway
+    return Services(
+        clock=shared.clock,
+        unix_time=shared.unix_time,
+        hub=shared.hub,
+        doorkeeper=Doorkeeper(
+            secret=SharedSecret(settings.secret.reveal()),
+            kind=settings.secret_name,
+            limiter=limiter,
+            pairing=pairing,
+            control_ui=gateway.control_ui,
+            unix_time=shared.unix_time,
+            on_pairing_asked=states.pairing_asked,
+        ),
+        methods=table,
+        greet=_build_greeter(shared, states, table, host),
+        admitted=states.admitted,
+        max_in_flight=gateway.limits.max_requests_in_flight,
+    )
+
+
 def _served(
     shared: Shared,
     states: States,
@@ -229,19 +242,6 @@ def _served(
         clock=shared.clock,
         unix_time=shared.unix_time,
         store_path=shared.store_path,
-    )
-    run_methods = AgentMethods(
-        agents=agents,
-        store=store,
-        targets=shared.targets,
-        clock=shared.clock,
-        unix_time=shared.unix_time,
-    )
-    chat_methods = ChatMethods(
-        agents=agents,
-        targets=shared.targets,
-        unix_time=shared.unix_time,
-        system_events=states.system_events,
     )
     config_methods = ConfigMethods(
         file=find_config_file(settings.environ, settings.home, settings.config_path),
@@ -278,10 +278,28 @@ def _served(
         ),
         *sessions.methods(tools=tools),
         *device_methods.methods(),
-        *run_methods.methods(),
         *history.methods(tools=tools, hub=shared.hub),
-        *chat_methods.methods(),
+        *_run_methods(shared, states),
     ]
+
+
+def _run_methods(shared: Shared, states: States) -> list[Method]:
+    """Return the methods that start runs and stop them."""
+    run_methods = AgentMethods(
+        agents=shared.agents,
+        store=shared.store,
+        targets=shared.targets,
+        clock=shared.clock,
+        unix_time=shared.unix_time,
+    )
+    chat_methods = ChatMethods(
+        agents=shared.agents,
+        store=shared.store,
+        targets=shared.targets,
+        unix_time=shared.unix_time,
+        system_events=states.system_events,
+    )
+    return [*run_methods.methods(), *chat_methods.methods()]
 
 
 def _build_greeter(

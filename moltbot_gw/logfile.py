@@ -27,6 +27,9 @@ MAX_WAITING = 1024
 MAX_FILE_BYTES = 32 * 1024 * 1024
 """A larger file is begun anew; one older one is kept beside it."""
 
+KEEP_SECONDS = 24 * 3600.0
+"""How long the file of another day stays after its last line."""
+
 MAX_MESSAGE_CHARS = 16_000
 _DATED = re.compile(r"moltbot-\d{4}-\d{2}-\d{2}\.log(?:\.1)?")
 _LEVELS = {
@@ -107,12 +110,17 @@ class LogFile:
         if not path.exists():
             _make_folder(path.parent)
             if self._path is None:
-                for old in self._dated():
-                    old.unlink(missing_ok=True)
+                self._remove_old()
         elif path.stat().st_size > MAX_FILE_BYTES:
             path.replace(path.with_name(f"{path.name}.1"))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        # A pipe that nobody reads must not stop us.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
         return open(os.open(path, flags, 0o600), "ab")
+
+    def _remove_old(self) -> None:
+        for old in self._dated():
+            if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+                old.unlink(missing_ok=True)
 
     def _today(self) -> Path:
         return self._folder / time.strftime("moltbot-%Y-%m-%d.log")

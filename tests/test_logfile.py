@@ -271,6 +271,7 @@ def test_another_day_has_another_file_and_the_older_are_removed(
     desk.folder.mkdir()
     for name in ("moltbot-2020-01-01.log", "moltbot-2020-01-01.log.1", "mine.log"):
         (desk.folder / name).touch()
+        os.utime(desk.folder / name, (0, 0))
     monkeypatch.setattr(time, "strftime", _day(time.strftime, "2020-01-02"))
     desk.log.info("line")
     desk.file.flush()

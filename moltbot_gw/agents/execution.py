@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.thinking import with_thinking
+from moltbot_gw.agents.toolcalls import answers_nothing, check_calls, repaired
 from moltbot_gw.agents.turns import has_images, news_of, without_retry
 from moltbot_gw.errors import (
     Draining,
@@ -36,7 +37,7 @@ from moltbot_gw.interfaces import (
     TurnEnd,
     TurnStart,
 )
-from moltbot_gw.messages import AssistantMessage, ModelRequest
+from moltbot_gw.messages import AssistantMessage, Message, ModelRequest
 
 _log = Logger()
 T = TypeVar("T")
@@ -47,7 +48,8 @@ class ExecutionTools(msgspec.Struct, frozen=True, kw_only=True):
 
     *unix_time* is the wall clock, in seconds; *fresh_after_ms* maps a store
     key to the time (Unix ms) before which its session counts as too old; *choose_model*
-    says what an agent runs in a session with certain settings, and who provides it.
+    says what an agent runs in a session with certain settings, and who provides it;
+    *prepare_workspace* never raises.
     """
 
     store: ISessionStore
@@ -55,6 +57,7 @@ class ExecutionTools(msgspec.Struct, frozen=True, kw_only=True):
     unix_time: Callable[[], float]
     fresh_after_ms: Callable[[str], int]
     choose_model: Callable[[Agent, SessionSettings], tuple[ModelRef, IModelProvider]]
+    prepare_workspace: Callable[[Agent], Awaitable[None]]
 
 
 class Execution:
@@ -111,6 +114,7 @@ class Execution:
     async def _begin(self) -> tuple[ModelRequest, IModelProvider]:
         """Read what the session holds, and store the first half of the turn."""
         request, tools = self._request, self._tools
+        await tools.prepare_workspace(self._agent)
         history = History()
         if not request.anonymous:
             fresh_after = tools.fresh_after_ms(request.store_key)
@@ -120,6 +124,7 @@ class Execution:
         if self._run.cancelled is not None:
             raise self._run.cancelled
         news = news_of(request.messages, has_history=bool(history.messages))
+        messages = _conversation(history.messages, news)
         model, provider = tools.choose_model(self._agent, history.settings)
         if has_images(news) and not model.accepts_images:
             raise InvalidRequest(
@@ -134,7 +139,7 @@ class Execution:
         call = ModelRequest(
             model=model.model,
             system=self._prompt.build(request.extra_system, now),
-            messages=without_retry(history.messages, news) + news,
+            messages=messages,
             options=with_thinking(
                 request.options,
                 model,
@@ -142,6 +147,8 @@ class Execution:
                 history.settings.thinking_level,
                 self._agent.thinking,
             ),
+            tools=request.tools,
+            tool_choice=request.tool_choice,
         )
         await tools.store.begin_turn(
             TurnStart(
@@ -169,6 +176,7 @@ class Execution:
         timer = self._tools.clock.callLater(self._timeout, self._time_out)
         try:
             completion = await self._interruptible(provider.stream(call, self._run))
+            check_calls(call, completion, self._run.tool_calls())
         except GatewayError as error:
             return self._outcome(error)
         except Exception:
@@ -180,11 +188,14 @@ class Execution:
         return self._outcome(completion)
 
     async def _store_end(self, outcome: RunOutcome) -> None:
-        text, reasoning = self._run.text(), self._run.reasoning()
+        text, reasoning = self._run.said(), self._run.reasoning()
+        # Half a call is of no use to anybody.
+        is_whole = outcome.finish_reason == "tool_calls"
+        calls = self._run.tool_calls() if is_whole else ()
         messages: tuple[AssistantMessage, ...] = ()
         if text or reasoning or outcome.state == "done":
             reason = outcome.finish_reason or _cut_reason(outcome)
-            messages = (AssistantMessage(text, reasoning, (), reason),)
+            messages = (AssistantMessage(text, reasoning, calls, reason),)
         await self._tools.store.end_turn(
             TurnEnd(
                 run_id=self._run.run_id,
@@ -195,7 +206,7 @@ class Execution:
                 error_code=outcome.error.code if outcome.error else None,
                 usage=outcome.usage,
                 ended_at_ms=outcome.ended_at_ms,
-                kept=kept_outcome(outcome, text, reasoning)
+                kept=kept_outcome(self._run, outcome, calls)
                 if self._request.key
                 else None,
             )
@@ -226,8 +237,9 @@ class Execution:
         return self._request.timeout or self._agent.timeout
 
     def _time_out(self) -> None:
-        seconds = f"{self._timeout:g}"
-        self._run.cancel(RunTimedOut(f"The run took longer than {seconds} seconds."))
+        unit = "second" if self._timeout == 1 else "seconds"
+        why = f"The run took longer than {self._timeout:g} {unit}."
+        self._run.cancel(RunTimedOut(why))
 
     def _outcome(self, result: Completion | GatewayError) -> RunOutcome:
         ended_at_ms = int(self._tools.unix_time() * 1000)
@@ -246,6 +258,20 @@ class Execution:
             started_at_ms=self._started_at_ms,
             ended_at_ms=ended_at_ms,
         )
+
+
+def _conversation(
+    history: tuple[Message, ...], news: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    """Return what the model is to read; raise ``InvalidRequest`` without any news."""
+    messages = repaired(without_retry(history, news) + news)
+    if answers_nothing(news, messages):
+        raise InvalidRequest(
+            "messages: the results of tools belong to no call of this conversation;"
+            " send the message that called them, too.",
+            param="messages",
+        )
+    return messages
 
 
 def _cut_reason(outcome: RunOutcome) -> str:

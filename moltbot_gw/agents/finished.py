@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from moltbot_gw.agents.run import Run
+from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import RunOutcome
 
 REMEMBERED_SECONDS = 600.0
@@ -23,7 +25,8 @@ class _Ended(NamedTuple):
 class FinishedRuns:
     """Remembers outcomes by run id, for a while, and who waits for one.
 
-    Who waits is told of a run that starts later, too.
+    Who waits is told of a run that starts later, too.  Who comes after the end gets an
+    error of no particular class, with the message and the code of the run's.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -48,7 +51,7 @@ class FinishedRuns:
         return waiter
 
     def _remember(self, outcome: RunOutcome, run_id: str) -> None:
-        self._ended[run_id] = _Ended(outcome, self._clock.seconds())
+        self._ended[run_id] = _Ended(_slim(outcome), self._clock.seconds())
         if len(self._ended) > MOST_REMEMBERED:
             self._ended.popitem(last=False)
         while run_id in self._waiters:
@@ -62,3 +65,16 @@ class FinishedRuns:
         waiters.remove(waiter)
         if not waiters:
             del self._waiters[run_id]
+
+
+def _slim(outcome: RunOutcome) -> RunOutcome:
+    """Return *outcome* with an error that was never raised.
+
+    One that was keeps all that the functions held through which it went: the request,
+    the answer, the connection.
+    """
+    error = outcome.error
+    if error is None:
+        return outcome
+    told = GatewayError(error.message, code=error.code)
+    return msgspec.structs.replace(outcome, error=told)

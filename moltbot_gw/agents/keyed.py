@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.run import Run
 from moltbot_gw.errors import ClientGone, Draining, GatewayError, KeyReused
-from moltbot_gw.events import ReasoningDelta, RunOutcome, TextDelta
+from moltbot_gw.events import ReasoningDelta, RunOutcome, TextDelta, ToolCallDelta
 from moltbot_gw.interfaces import (
     IdempotencyKey,
     ISessionStore,
@@ -24,6 +24,7 @@ from moltbot_gw.interfaces import (
     KeptOutcome,
     KeptRun,
 )
+from moltbot_gw.messages import ToolCall
 
 KEPT_SECONDS = 24 * 3600.0
 """How long an outcome can be replayed."""
@@ -105,14 +106,24 @@ def _ended(kept: KeptRun, outcome: KeptOutcome) -> Run:
         agent_id=kept.agent_id,
         session_key=kept.session_key,
         # Whatever the limit is by this time, the client has had all of it.
-        max_bytes=_CHAR_BYTES * len(outcome.text + outcome.reasoning),
+        max_bytes=_CHAR_BYTES * _chars(outcome),
     )
+    run.created = kept.created_at_ms // 1000
+    run.session_id, run.model = outcome.session_id, outcome.model
     if outcome.started_at_ms is not None:
         run.begin(outcome.started_at_ms)
     if outcome.reasoning:
         run.extend([ReasoningDelta(outcome.reasoning)])
     if outcome.text:
         run.extend([TextDelta(outcome.text)])
+    run.extend(
+        [
+            ToolCallDelta(
+                index=index, id=call.id, name=call.name, arguments=call.arguments
+            )
+            for index, call in enumerate(outcome.tool_calls)
+        ]
+    )
     run.end(
         RunOutcome(
             state=outcome.state,
@@ -126,8 +137,21 @@ def _ended(kept: KeptRun, outcome: KeptOutcome) -> Run:
     return run
 
 
-def kept_outcome(outcome: RunOutcome, text: str, reasoning: str) -> KeptOutcome | None:
-    """Return what to replay of a run; None if it is not to be replayed."""
+def _chars(outcome: KeptOutcome) -> int:
+    return (
+        len(outcome.text)
+        + len(outcome.reasoning)
+        + sum(
+            len(call.id) + len(call.name) + len(call.arguments)
+            for call in outcome.tool_calls
+        )
+    )
+
+
+def kept_outcome(
+    run: Run, outcome: RunOutcome, calls: tuple[ToolCall, ...]
+) -> KeptOutcome | None:
+    """Return what to replay of *run*; None if it is not to be replayed."""
     error = outcome.error
     if isinstance(error, _UNANSWERED):
         return None
@@ -138,13 +162,16 @@ def kept_outcome(outcome: RunOutcome, text: str, reasoning: str) -> KeptOutcome 
         )
     return KeptOutcome(
         state=outcome.state,
-        text=text,
-        reasoning=reasoning,
+        text=run.said(),
+        reasoning=run.reasoning(),
         finish_reason=outcome.finish_reason,
         usage=outcome.usage,
         error=kept,
         started_at_ms=outcome.started_at_ms,
         ended_at_ms=outcome.ended_at_ms,
+        tool_calls=calls,
+        session_id=run.session_id,
+        model=run.model,
     )
 
 

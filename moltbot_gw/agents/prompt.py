@@ -7,7 +7,9 @@ import stat
 import time
 from pathlib import Path
 
+from moltbot_gw.agents.identity import IdentityFile, IdentityLines
 from moltbot_gw.agents.roster import Agent
+from moltbot_gw.agents.silence import NOTE
 
 EXPECTED_FILES = (
     "AGENTS.md",
@@ -49,6 +51,8 @@ class WorkspaceFiles:
         parts = ["# Project Context", "These files of your workspace are loaded:"]
         for name in EXPECTED_FILES + OPTIONAL_FILES:
             text = self._text(name)
+            if name == OPTIONAL_FILES[1] and self._is_twice(name):
+                continue
             if text is None:
                 if name in EXPECTED_FILES:
                     place = self._folder / name
@@ -56,6 +60,11 @@ class WorkspaceFiles:
             elif text.strip():
                 parts.append(f"## {name}\n{text}")
         return "\n\n".join(parts)
+
+    def _is_twice(self, name: str) -> bool:
+        """Whether this is but another spelling of the file before it, or a link."""
+        known, other = self._cache.get(name), self._cache.get(OPTIONAL_FILES[0])
+        return known is not None and other is not None and known[0] == other[0]
 
     def _text(self, name: str) -> str | None:
         path = os.path.join(self._folder, name)
@@ -92,7 +101,7 @@ class PromptBuilder:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._files = WorkspaceFiles(agent.workspace, agent.bootstrap_max_chars)
-        self._opening = _opening(agent)
+        self._identity = IdentityFile(agent.workspace)
         self._closing = (
             f"Runtime: agent={agent.id} | model={agent.model} | channel=webchat"
         )
@@ -114,19 +123,22 @@ class PromptBuilder:
 
     def _build_start(self, unix_time: float) -> str:
         now = time.localtime(unix_time)
-        parts = [self._opening, time.strftime("Today is %A, %Y-%m-%d (%Z).", now)]
-        section = self._files.section()
-        if section:
-            parts.append(section)
-        return "\n\n".join(parts)
+        parts = [
+            _opening(self._agent, self._identity.read()),
+            time.strftime("Today is %A, %Y-%m-%d (%Z).", now),
+            self._files.section(),
+            NOTE,
+        ]
+        return "\n\n".join(part for part in parts if part)
 
 
-def _opening(agent: Agent) -> str:
-    who = agent.name or "a personal assistant"
-    if agent.emoji:
-        who += f" {agent.emoji}"
+def _opening(agent: Agent, said: IdentityLines) -> str:
+    """Return the first lines; what the configuration says goes before *said*."""
+    who = agent.name or said.name or "a personal assistant"
+    if emoji := agent.emoji or said.emoji:
+        who += f" {emoji}"
     lines = [f"You are {who}, an agent that runs inside Moltbot."]
-    if agent.theme:
-        lines.append(f"Your theme: {agent.theme}.")
+    if theme := agent.theme or said.theme:
+        lines.append(f"Your theme: {theme}.")
     lines.append(f"Your workspace is {agent.workspace}.")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from moltbot_gw.interfaces import IdempotencyKey
-from moltbot_gw.messages import Message, SamplingOptions
+from moltbot_gw.messages import Message, SamplingOptions, ToolChoice, ToolSpec
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +17,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     *extra_system* goes into the system prompt of this run and is not stored.  With a
     *key* the same request starts no second run; *timeout* (seconds), *thinking* and
     *session_id* replace the agent's and the session's own.
+
+    The *tools* are the client's own: a call of one ends the run, and its result comes
+    in another request.
     """
 
     run_id: str
@@ -32,3 +35,5 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     session_id: str | None = None
     thinking: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = "auto"

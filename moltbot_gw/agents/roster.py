@@ -66,10 +66,16 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
         return agent_id
 
 
-def build_roster(config: Config, home: Path, profile: str | None = None) -> Roster:
+def build_roster(
+    config: Config,
+    home: Path,
+    profile: str | None = None,
+    workspaces: Path | None = None,
+) -> Roster:
     """Return the agents of *config*; one called ``main`` when it lists none.
 
     *profile* is ``CLAWDBOT_PROFILE``: it is part of the default workspace's name.
+    Workspaces that are not configured lie in *workspaces*, if that is given.
     """
     entries = config.agents.list or (AgentEntry(id="main"),)
     default = next((entry for entry in entries if entry.default), entries[0])
@@ -78,7 +84,10 @@ def build_roster(config: Config, home: Path, profile: str | None = None) -> Rost
     agents = {}
     for entry in entries:
         agent_id = normalize_agent_id(entry.id)
-        folder = _workspace(config, entry, agent_id == default_id, profile)
+        is_default = agent_id == default_id
+        folder = _configured_workspace(config, entry, is_default)
+        if folder is None:
+            folder = _usual_workspace(agent_id, is_default, profile, workspaces)
         agents[agent_id] = _agent(config, entry, agent_id, home, folder, catalog)
     return Roster(agents=agents, default_id=default_id, catalog=catalog)
 
@@ -106,16 +115,21 @@ def _agent(
     )
 
 
-def _workspace(
-    config: Config, entry: AgentEntry, is_default: bool, profile: str | None
+def _configured_workspace(
+    config: Config, entry: AgentEntry, is_default: bool
+) -> str | None:
+    own = entry.workspace or None
+    return own or (config.agents.defaults.workspace or None if is_default else None)
+
+
+def _usual_workspace(
+    agent_id: str, is_default: bool, profile: str | None, folder: Path | None
 ) -> str:
-    if entry.workspace:
-        return entry.workspace
+    stem = "~/clawd" if folder is None else str(folder / "workspace")
     if not is_default:
-        return f"~/clawd-{normalize_agent_id(entry.id)}"
-    if config.agents.defaults.workspace:
-        return config.agents.defaults.workspace
-    return f"~/clawd-{profile}" if profile and profile != "default" else "~/clawd"
+        return f"{stem}-{agent_id}"
+    named = folder is None and profile and profile != "default"
+    return f"{stem}-{profile}" if named else stem
 
 
 def _model(config: Config, entry: AgentEntry, catalog: Catalog) -> ModelRef:

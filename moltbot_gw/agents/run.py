@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from moltbot_gw.agents.silence import SilenceFilter
 from moltbot_gw.agents.text import TextSegment
 from moltbot_gw.errors import GatewayError, ProviderFailed
 from moltbot_gw.events import (
@@ -29,8 +31,10 @@ from moltbot_gw.events import (
     RunOutcome,
     RunStarted,
     TextDelta,
+    ToolCallDelta,
 )
 from moltbot_gw.interfaces import IRunSink, IRunSubscriber
+from moltbot_gw.messages import ToolCall
 
 _log = Logger()
 
@@ -45,8 +49,38 @@ class _TextEntry:
         self.kind = kind
         self.segment = TextSegment()
 
+    def read(self, offset: int, max_chars: int) -> tuple[ModelEvent, int] | None:
+        """Return what stands at *offset*, and the offset behind; None at the end."""
+        if offset >= len(self.segment):
+            return None
+        text = self.segment.read(offset, max_chars)
+        return self.kind(text), offset + len(text)
 
-_Entry = RunStarted | RunEnded | _TextEntry
+
+class _CallEntry:
+    """A stretch of the log that belongs to one tool call.
+
+    Where the call begins, its start takes the place of one character, at offset 0.
+    What goes on after another call's piece is an entry without id and name.
+    """
+
+    def __init__(self, start: ToolCallDelta) -> None:
+        self.start = msgspec.structs.replace(start, arguments="")
+        self.segment = TextSegment()
+
+    def read(self, offset: int, max_chars: int) -> tuple[ModelEvent, int] | None:
+        """Return what stands at *offset*, and the offset behind; None at the end."""
+        lead = 1 if self.start.name else 0
+        if offset < lead:
+            return self.start, lead
+        if offset - lead >= len(self.segment):
+            return None
+        text = self.segment.read(offset - lead, max_chars)
+        event = ToolCallDelta(index=self.start.index, arguments=text)
+        return event, offset + len(text)
+
+
+_Entry = RunStarted | RunEnded | _TextEntry | _CallEntry
 
 Position = tuple[int, int]
 """A place in a run's log: an entry, and in an entry of text a number of characters."""
@@ -61,7 +95,7 @@ class Run:
     A run is ``waiting`` until ``begin``, then ``running``, and ``ended`` after ``end``,
     which happens exactly once.  Nothing is appended after the end.  *cancelled* is why
     somebody cut it off; *is_cut* says that words of the model were dropped after that.
-    *session_id* and *model* are known once the run has begun.
+    *created* is in Unix seconds; *session_id* and *model* are known once it has begun.
     """
 
     def __init__(
@@ -77,6 +111,7 @@ class Run:
         self.agent_id = agent_id
         self.session_key = session_key
         self.store_key = store_key
+        self.created = 0
         self.session_id: str | None = None
         self.model: str | None = None
         self._readers = 0
@@ -87,6 +122,7 @@ class Run:
         self._governing: list[IRunSubscriber] = []
         self._source: IPushProducer | None = None
         self._source_paused = False
+        self._silence = SilenceFilter()
         self._waiters: list[Deferred[RunOutcome]] = []
         self._interrupt: Callable[[GatewayError], None] | None = None
         self.cancelled: GatewayError | None = None
@@ -103,6 +139,8 @@ class Run:
         """Close the log with *outcome*; everybody who waits is told."""
         assert self.outcome is None, "a run ends once"
         self.outcome = outcome
+        if outcome.state == "done" and (rest := self._silence.finish()):
+            self._append_text(TextDelta, rest)
         self._append(RunEnded(outcome))
         while self._waiters:
             # One by one: what a waiter does may cancel another.
@@ -117,13 +155,34 @@ class Run:
         if interrupt is not None and self.cancelled is not None:
             interrupt(self.cancelled)
 
+    @property
+    def size(self) -> int:
+        """How many bytes the model has said."""
+        return self._bytes
+
     def text(self) -> str:
-        """Return the assistant's words so far."""
+        """Return the assistant's words so far, as they are shown."""
         return self._whole(TextDelta)
+
+    def said(self) -> str:
+        """Return the same with what is kept back of it (see ``silence``), to store."""
+        return self.text() + self._silence.withheld()
 
     def reasoning(self) -> str:
         """Return what was shown of the model's reasoning so far."""
         return self._whole(ReasoningDelta)
+
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """Return the calls that the model has written so far, in their order."""
+        calls: dict[int, tuple[ToolCallDelta, list[str]]] = {}
+        for entry in self._entries:
+            if isinstance(entry, _CallEntry):
+                _, pieces = calls.setdefault(entry.start.index, (entry.start, []))
+                pieces.append(entry.segment.whole())
+        return tuple(
+            ToolCall(start.id, start.name, "".join(pieces))
+            for _, (start, pieces) in sorted(calls.items())
+        )
 
     # -- for whoever started it
 
@@ -209,14 +268,19 @@ class Run:
             self.is_cut = True
             return
         for event in events:
-            text = event.text
+            text = _said(event)
             self._bytes += len(text) if text.isascii() else len(text.encode())
             if self._bytes > self._max_bytes:
                 message = f"The answer is longer than {self._max_bytes} bytes."
                 self.is_cut = True
                 self.cancel(ProviderFailed(message))
                 break
-            self._append_text(event)
+            if isinstance(event, ToolCallDelta):
+                self._append_call(event)
+            elif isinstance(event, ReasoningDelta):
+                self._append_text(ReasoningDelta, text)
+            elif shown := self._silence.feed(text):
+                self._append_text(TextDelta, shown)
         self._wake()
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
@@ -237,12 +301,24 @@ class Run:
         self._entries.append(event)
         self._wake()
 
-    def _append_text(self, event: ModelEvent) -> None:
+    def _append_call(self, event: ToolCallDelta) -> None:
         last = self._entries[-1] if self._entries else None
-        if not isinstance(last, _TextEntry) or last.kind is not type(event):
-            last = _TextEntry(type(event))
+        if event.name or not (
+            isinstance(last, _CallEntry) and last.start.index == event.index
+        ):
+            last = _CallEntry(event)
             self._entries.append(last)
-        last.segment.append(event.text)
+        if event.arguments:
+            last.segment.append(event.arguments)
+
+    def _append_text(
+        self, kind: type[TextDelta] | type[ReasoningDelta], text: str
+    ) -> None:
+        last = self._entries[-1] if self._entries else None
+        if not isinstance(last, _TextEntry) or last.kind is not kind:
+            last = _TextEntry(kind)
+            self._entries.append(last)
+        last.segment.append(text)
 
     def _wake(self) -> None:
         for subscriber in tuple(self._subscribers):
@@ -287,17 +363,24 @@ class Cursor:
             if until is not None and self.position >= until:
                 return None
             entry = entries[self._index]
-            if not isinstance(entry, _TextEntry):
+            if isinstance(entry, (RunStarted, RunEnded)):
                 self._index += 1
                 return entry
-            if self._offset < len(entry.segment):
-                if until is not None and self._index == until[0]:
-                    max_chars = min(max_chars, until[1] - self._offset)
-                text = entry.segment.read(self._offset, max_chars)
-                self._offset += len(text)
-                return entry.kind(text)
+            if until is not None and self._index == until[0]:
+                max_chars = min(max_chars, until[1] - self._offset)
+            found = entry.read(self._offset, max_chars)
+            if found is not None:
+                event, self._offset = found
+                return event
             if self._index + 1 == len(entries):
                 return None  # this stretch may still grow
             self._index += 1
             self._offset = 0
         return None
+
+
+def _said(event: ModelEvent) -> str:
+    """Return all that the model said in *event*, names and ids too."""
+    if isinstance(event, ToolCallDelta):
+        return event.id + event.name + event.arguments
+    return event.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -55,6 +55,7 @@ class AgentService:
         unix_time: Callable[[], float],
         fresh_after_ms: Callable[[str], int],
         max_run_bytes: int,
+        prepare_workspace: Callable[[Agent], Awaitable[None]],
     ) -> None:
         self.roster = roster
         self._providers = providers
@@ -67,6 +68,7 @@ class AgentService:
             unix_time=unix_time,
             fresh_after_ms=fresh_after_ms,
             choose_model=self._choose_model,
+            prepare_workspace=prepare_workspace,
         )
         self._keyed = KeyedRuns(store, unix_time)
         self._finished = FinishedRuns(clock)
@@ -125,6 +127,7 @@ class AgentService:
             max_bytes=self._max_run_bytes,
             store_key=request.store_key,
         )
+        run.created = int(self._tools.unix_time())
         self._runs[run.run_id] = run
         self._finished.expect(run)
         for observer in self._observers:
@@ -186,7 +189,7 @@ class AgentService:
         self._lanes.refuse_waiting(error)
         if not self._runs:
             return
-        _log.info("waiting for {count} runs to finish", count=len(self._runs))
+        _log.info("waiting for what still runs: {count}", count=len(self._runs))
         timers = (
             self._clock.callLater(seconds, self._cancel_all, error),
             self._clock.callLater(seconds + CUT_SECONDS, self._give_up),
@@ -200,12 +203,12 @@ class AgentService:
                     timer.cancel()
 
     def _cancel_all(self, error: Draining) -> None:
-        _log.warn("cutting off {count} runs", count=len(self._runs))
+        _log.warn("cutting off what still runs: {count}", count=len(self._runs))
         for run in tuple(self._runs.values()):
             run.cancel(error)
 
     def _give_up(self) -> None:
-        _log.critical("{count} runs do not end", count=len(self._runs))
+        _log.critical("runs that do not end: {count}", count=len(self._runs))
         self._tell_idle()
 
     def _choose_model(

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from moltbot_gw.errors import InvalidRequest
-from moltbot_gw.messages import AssistantMessage, ImagePart, Message
+from moltbot_gw.messages import (
+    AssistantMessage,
+    ImagePart,
+    Message,
+    ToolMessage,
+    UserMessage,
+)
 
 
 def news_of(messages: tuple[Message, ...], *, has_history: bool) -> tuple[Message, ...]:
@@ -32,11 +38,30 @@ def without_retry(
 ) -> tuple[Message, ...]:
     """Return *history* without an unanswered copy of *news* at its end.
 
-    Clients send a request again when it failed; the model should read it once.
+    Clients send a request again when it failed; the model should read it once.  Results
+    of tools that come again take the place of the earlier ones, with what the model
+    said to those: a result without a call of its own is of no use.
     """
     while news and len(history) >= len(news) and history[-len(news) :] == news:
         history = history[: -len(news)]
-    return history
+    again = {m.tool_call_id for m in news if isinstance(m, ToolMessage)} - {None}
+    start = _called(history) if again else len(history)
+    results = [m for m in history[start:] if isinstance(m, ToolMessage)]
+    if again.isdisjoint(result.tool_call_id for result in results):
+        return history
+    kept = [result for result in results if result.tool_call_id not in again]
+    return history[:start] + tuple(kept)
+
+
+def _called(history: tuple[Message, ...]) -> int:
+    """Return the place behind the last calls, unless the user has spoken since."""
+    for place in range(len(history), 0, -1):
+        message = history[place - 1]
+        if isinstance(message, UserMessage):
+            break
+        if isinstance(message, AssistantMessage) and message.tool_calls:
+            return place
+    return len(history)
 
 
 def has_images(messages: tuple[Message, ...]) -> bool:

@@ -37,6 +37,7 @@ PROTECTED: tuple[Place, ...] = (
     ("gateway", "tailscale"),
     ("gateway", "remote"),
     ("gateway", "http", "cors"),
+    ("gateway", "limits", "maxAuthFailuresPerMinute"),
     ("tools", "exec"),
     ("tools", "elevated"),
     ("agents", "defaults", "elevatedDefault"),

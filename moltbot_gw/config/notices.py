@@ -23,6 +23,7 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "model",
         "models",
         "workspace",
+        "skipBootstrap",
         "bootstrapMaxChars",
         "timeoutSeconds",
         "maxConcurrent",

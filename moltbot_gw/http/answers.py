@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 JSON = b"application/json; charset=utf-8"
 
 _EXPOSED = b"x-request-id, retry-after, x-should-retry"
-_REASONS = {431: b"Request Header Fields Too Large", 499: b"Client Closed Request"}
+_REASONS = {
+    426: b"Upgrade Required",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+    499: b"Client Closed Request",
+}
 
 
 def reason_phrase(status: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from twisted.internet.interfaces import IReactorTime
@@ -36,14 +35,12 @@ class CompletionsHandler:
         *,
         agents: AgentService,
         clock: IReactorTime,
-        unix_time: Callable[[], float],
         on_disconnect: Literal["cancel", "finish"],
         keep_alive: float,
         global_scope: bool,
     ) -> None:
         self._agents = agents
         self._clock = clock
-        self._unix_time = unix_time
         self._cancels = on_disconnect == "cancel"
         self._keep_alive = keep_alive
         self._global_scope = global_scope
@@ -90,6 +87,8 @@ class CompletionsHandler:
                 messages=chat.messages,
                 extra_system=chat.system,
                 options=chat.options,
+                tools=chat.tools,
+                tool_choice=chat.tool_choice,
                 key=key,
             )
         )
@@ -109,7 +108,7 @@ class CompletionsHandler:
     ) -> None:
         renderer = ChunkRenderer(
             completion_id=run.run_id,
-            created=int(self._unix_time()),
+            created=run.created,
             model=_echo(chat),
             include_usage=chat.include_usage,
         )
@@ -118,16 +117,18 @@ class CompletionsHandler:
     async def _complete(
         self, request: GatewayRequest, chat: ChatRequest, run: Run
     ) -> bytes:
-        created = int(self._unix_time())
         outcome = await run.when_ended()
         if outcome.error is not None:
             raise outcome.error
         body = render_completion(
             completion_id=run.run_id,
-            created=created,
+            created=run.created,
             model=_echo(chat),
             text=run.text(),
             reasoning=run.reasoning(),
+            tool_calls=run.tool_calls()
+            if outcome.finish_reason == "tool_calls"
+            else (),
             outcome=outcome,
         )
         return prepare_json(request, body)

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
@@ -17,6 +18,10 @@ from moltbot_gw.http.gate import Gate
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import Route
 from moltbot_gw.http.timeouts import Timeouts
+
+_log = Logger()
+
+CROWD_NOTE_SECONDS = 60.0
 
 
 class GatewaySite(Site):
@@ -33,6 +38,7 @@ class GatewaySite(Site):
         timeouts: Timeouts,
         clock: IReactorTime,
         access_log: AccessLog,
+        max_connections: int = 2**31,
         trusted_proxies: Collection[str] = (),
     ) -> None:
         super().__init__(
@@ -43,15 +49,30 @@ class GatewaySite(Site):
         self._timeouts = timeouts
         self._clock = clock
         self._access_log = access_log
+        self._max_connections = max_connections
+        self._next_note = 0.0
         self._channels: set[GatewayChannel] = set()
         self._empty: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
+        if len(self._channels) >= self._max_connections:
+            self._note_crowd()
+            return None
         channel = GatewayChannel(self._gate, self._timeouts, self._clock)
         channel.factory = self
         channel.site = self
         channel.requestFactory = self.requestFactory
         return channel
+
+    def _note_crowd(self) -> None:
+        """Tell the operator, once a minute at most."""
+        now = self._clock.seconds()
+        if now >= self._next_note:
+            self._next_note = now + CROWD_NOTE_SECONDS
+            _log.warn(
+                "there are {count} connections; others are refused until some close",
+                count=len(self._channels),
+            )
 
     async def close(self, seconds: float) -> None:
         """Close all connections once all is sent; by force after *seconds*."""

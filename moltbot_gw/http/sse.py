@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from moltbot_gw.agents.run import MAX_TAKE_CHARS, Cursor, Run
-from moltbot_gw.events import ReasoningDelta, RunEnded, TextDelta
+from moltbot_gw.events import ReasoningDelta, RunEnded, TextDelta, ToolCallDelta
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.interfaces import IRunSubscriber
 from moltbot_gw.wire.chat_response import ChunkRenderer
@@ -107,6 +107,8 @@ class SSEStream:
                 break
             if isinstance(event, (TextDelta, ReasoningDelta)):
                 left -= len(event.text)
+            elif isinstance(event, ToolCallDelta):
+                left -= len(event.arguments) + 1
             elif isinstance(event, RunEnded):
                 self._ended = True
                 error = event.outcome.error

@@ -6,6 +6,7 @@ contract (docs/differences.rst).  Unknown members are ignored at every level.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
@@ -17,10 +18,13 @@ from moltbot_gw.messages import (
     Content,
     ImagePart,
     Message,
+    NamedTool,
     SamplingOptions,
     TextPart,
     ToolCall,
+    ToolChoice,
     ToolMessage,
+    ToolSpec,
     UserMessage,
     text_of,
 )
@@ -33,6 +37,9 @@ a body full of empty ones would hold up everybody else for seconds."""
 
 MAX_TYPES = 50_000
 """Members called ``type`` in the whole body: parts, tools and what is in them."""
+
+MAX_TOOLS = 512
+TOOL_NAME = r"^[A-Za-z0-9_.:-]{1,128}\Z"
 
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Limit = Annotated[int, Meta(ge=1, le=2**53)]
@@ -86,7 +93,7 @@ class _ToolCall(Struct):
 
 class _Assistant(Struct, tag="assistant", tag_field="role"):
     content: Union[str, _Parts, None] = None
-    tool_calls: list[_ToolCall] | None = None
+    tool_calls: Annotated[list[_ToolCall], Meta(max_length=MAX_PARTS)] | None = None
 
 
 class _Tool(Struct, tag="tool", tag_field="role"):
@@ -107,8 +114,23 @@ class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
-class _ClientTool(Struct):
-    """One of the client's own tools: an object, of which nothing is kept."""
+class _FunctionSpec(Struct):
+    name: Annotated[str, Meta(pattern=TOOL_NAME)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class _ClientTool(Struct, tag="function", tag_field="type"):
+    function: _FunctionSpec
+
+
+class _ChosenFunction(Struct):
+    name: str
+
+
+class _Chosen(Struct, tag="function", tag_field="type"):
+    function: _ChosenFunction
 
 
 class _Body(Struct):
@@ -128,15 +150,16 @@ class _Body(Struct):
     response_format: dict[str, Any] | None = None
     reasoning_effort: str | None = None
     parallel_tool_calls: bool | None = None
-    tools: list[_ClientTool] | None = None
-    tool_choice: Union[Literal["none", "auto", "required"], dict[str, Any], None] = None
+    tools: Annotated[list[_ClientTool], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Union[Literal["none", "auto", "required"], _Chosen, None] = None
     n: Annotated[int, Meta(ge=1, le=1)] | None = None
 
 
 _decoder = msgspec.json.Decoder(_Body)
 _HINTS = {
     "role": "use system, developer, user, assistant, tool or function",
-    "type": "use text, input_text or image_url",
+    "type": "use text, input_text or image_url in messages, function in tools",
+    "name": "use 1 to 128 of the characters A-Z a-z 0-9 _ . : -",
     "n": "only one choice is made; leave n out",
     "messages": "send at least one message",
 }
@@ -158,6 +181,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool
     user: str | None
     image_path: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = "auto"
 
 
 def parse_chat_request(body: bytes) -> ChatRequest:
@@ -170,12 +195,6 @@ def parse_chat_request(body: bytes) -> ChatRequest:
             param="messages",
         )
     wire = decode_body(body, _decoder, _HINTS)
-    if wire.tool_choice == "required" or isinstance(wire.tool_choice, dict):
-        raise InvalidRequest(
-            "tool_choice: this gateway cannot make the model call a client's tool;"
-            ' leave tool_choice out or send "auto" or "none".',
-            param="tool_choice",
-        )
     system: list[str] = []
     messages: list[Message] = []
     for index, message in enumerate(wire.messages):
@@ -199,7 +218,44 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         include_usage=bool(streaming and streaming.include_usage),
         user=(wire.user or "").strip() or None,
         image_path=_find_image(wire.messages),
+        tools=_tools(wire.tools or ()),
+        tool_choice=_tool_choice(wire),
     )
+
+
+def _tools(wire: Sequence[_ClientTool]) -> tuple[ToolSpec, ...]:
+    tools: dict[str, ToolSpec] = {}
+    for index, tool in enumerate(wire):
+        spec = tool.function
+        if spec.name in tools:
+            place = f"tools[{index}].function.name"
+            raise InvalidRequest(
+                f"{place}: another tool has this name already.", param=place
+            )
+        tools[spec.name] = ToolSpec(
+            name=spec.name,
+            description=spec.description,
+            parameters=spec.parameters,
+            strict=spec.strict,
+        )
+    return tuple(tools.values())
+
+
+def _tool_choice(wire: _Body) -> ToolChoice:
+    choice = wire.tool_choice or "auto"
+    names = {tool.function.name for tool in wire.tools or ()}
+    if not isinstance(choice, _Chosen):
+        if choice == "required" and not names:
+            raise InvalidRequest(
+                "tool_choice: there are no tools to choose from.", param="tool_choice"
+            )
+        return choice
+    if choice.function.name not in names:
+        raise InvalidRequest(
+            "tool_choice.function.name: no such tool is among tools.",
+            param="tool_choice.function.name",
+        )
+    return NamedTool(choice.function.name)
 
 
 def _find_image(messages: list[_WireMessage]) -> str | None:
@@ -223,6 +279,7 @@ def _options(wire: _Body) -> SamplingOptions:
         stop=stop or None,
         response_format=wire.response_format,
         reasoning_effort=wire.reasoning_effort,
+        parallel_tool_calls=wire.parallel_tool_calls if wire.tools else None,
     )
 
 

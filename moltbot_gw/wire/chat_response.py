@@ -6,7 +6,7 @@ real client needs of them is in our own contract.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,8 +19,10 @@ from moltbot_gw.events import (
     RunOutcome,
     RunStarted,
     TextDelta,
+    ToolCallDelta,
     Usage,
 )
+from moltbot_gw.messages import ToolCall
 from moltbot_gw.wire.jsontext import encode_line
 from moltbot_gw.wire.sse import DONE
 
@@ -35,12 +37,23 @@ def render_completion(
     model: str,
     text: str,
     reasoning: str,
+    tool_calls: Sequence[ToolCall],
     outcome: RunOutcome,
 ) -> bytes:
     """Return the body of a non-streamed answer; *created* is in Unix seconds."""
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if reasoning:
         message["reasoning_content"] = reasoning
+    if tool_calls:
+        message["content"] = text or None
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in tool_calls
+        ]
     return _encode(
         {
             "id": completion_id,
@@ -95,6 +108,14 @@ class ChunkRenderer:
                 + encode_line(event.text)
                 + self._delta_end
             )
+        if isinstance(event, ToolCallDelta):
+            return (
+                self._delta
+                + b'"tool_calls":['
+                + encode_line(_call_fragment(event))
+                + b"]"
+                + self._delta_end
+            )
         if isinstance(event, RunStarted):
             return self._delta + b'"role":"assistant","content":""' + self._delta_end
         assert isinstance(event, RunEnded)
@@ -115,6 +136,19 @@ class ChunkRenderer:
             usage = _encode(usage_object(outcome.usage))
             records += self._head + b'],"usage":' + usage + b"}\n\n"
         return records + DONE
+
+
+def _call_fragment(event: ToolCallDelta) -> dict[str, Any]:
+    """Return a piece of a call: id and name stand in its first one, and only there."""
+    function = {"arguments": event.arguments}
+    if not event.name:
+        return {"index": event.index, "function": function}
+    return {
+        "index": event.index,
+        "id": event.id,
+        "type": "function",
+        "function": {"name": event.name, **function},
+    }
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

@@ -14,6 +14,9 @@ Source: upstream ``src/gateway/protocol/schema/frames.ts``.
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from typing import Annotated, Any, Literal, Union
 
 import msgspec
@@ -28,6 +31,7 @@ ErrorCode = Literal[
     "NOT_LINKED", "NOT_PAIRED", "AGENT_TIMEOUT", "INVALID_REQUEST", "UNAVAILABLE"
 ]
 FrameId = Union[str, int, float, bool]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_PARAMS = msgspec.Raw(b"{}")
 
 
@@ -83,21 +87,30 @@ def parse_request(payload: bytes) -> RequestFrame:
     except msgspec.ValidationError as error:
         problem = str(error)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise NotJSON from None
-    raise BadFrame(problem[:500], _id_in(payload))
+        # JSON all the same, perhaps: its client waits for an answer.
+        problem = "a number is out of range, or a character is half a surrogate pair"
+    raise BadFrame(problem[:500], _frame_id(_any_json(payload)))
 
 
-def _id_in(payload: bytes) -> FrameId:
-    """Return the ``id`` of any JSON, if it has one that can be echoed."""
+def _any_json(payload: bytes) -> Any:
     try:
-        value = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        # A value after the first fault may be broken too.
+        return json.loads(payload.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
         raise NotJSON from None
-    found = value.get("id") if isinstance(value, dict) else None
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _frame_id(value: Any) -> FrameId:
+    found: Any = value.get("id") if isinstance(value, dict) else None
     if isinstance(found, str):
-        return found if len(found) <= MAX_ID_CHARS else NO_ID
-    return found if isinstance(found, (int, float)) else NO_ID
+        is_plain = len(found) <= MAX_ID_CHARS and not _SURROGATE.search(found)
+        return found if is_plain else NO_ID
+    if isinstance(found, (int, float)) and math.isfinite(found):
+        return found
+    return NO_ID
 
 
 def encode_result(frame_id: str, payload: Any) -> bytes:

@@ -6,12 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
-from twisted.internet.defer import (
-    CancelledError,
-    Deferred,
-    DeferredSemaphore,
-    succeed,
-)
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -37,6 +32,7 @@ from moltbot_gw.ws.hub import Hub
 from moltbot_gw.ws.machine import build_machine
 from moltbot_gw.ws.outbox import Outbox
 from moltbot_gw.ws.refusals import TOO_EARLY, Closing, Refusal, not_connect
+from moltbot_gw.ws.slots import Slots
 from moltbot_gw.ws.socket import Socket
 
 _log = Logger()
@@ -86,7 +82,7 @@ class Connection:
         self._is_member = False
         self._early: list[RequestFrame] = []
         self._in_flight: set[Deferred[None]] = set()
-        self._slots = DeferredSemaphore(CALLS_AT_ONCE)
+        self._slots = Slots(CALLS_AT_ONCE)
         self._held_back: list[Deferred[None]] = []
         self.outbox = Outbox(socket)
 
@@ -261,12 +257,12 @@ class Connection:
         )
         if method.waits:
             return await method.handle(call, params)
-        await self._slots.acquire()
+        await self._slots.take()
         try:
             await self._when_heard()
             return await method.handle(call, params)
         finally:
-            self._slots.release()
+            self._slots.give_back()
 
     def _when_heard(self) -> Deferred[None]:
         """Fire when the client can take an answer; till then none is prepared."""

@@ -19,7 +19,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from moltbot_gw.agents.run import Cursor, Position, Run
-from moltbot_gw.events import ReasoningDelta, RunEnded, RunEvent, RunOutcome, TextDelta
+from moltbot_gw.events import (
+    ReasoningDelta,
+    RunEnded,
+    RunEvent,
+    RunOutcome,
+    TextDelta,
+    ToolCallDelta,
+)
 from moltbot_gw.interfaces import IRunSubscriber
 from moltbot_gw.wire.frames import encode_payload, event_head
 from moltbot_gw.wire.run_events import ChatEvents, LifecycleEvents
@@ -170,7 +177,7 @@ class RunFeed:
     def _render(
         self, event: RunEvent, position: Position, *, with_text: bool, with_chat: bool
     ) -> tuple[EventFrame, ...]:
-        if isinstance(event, ReasoningDelta):
+        if isinstance(event, (ReasoningDelta, ToolCallDelta)):
             return ()
         if isinstance(event, RunEnded):
             return self._render_end(event.outcome)

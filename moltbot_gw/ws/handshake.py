@@ -35,6 +35,7 @@ from moltbot_gw.wire.connect import ConnectParams, DeviceGrant
 from moltbot_gw.ws import refusals
 from moltbot_gw.ws.calls import Caller
 from moltbot_gw.ws.refusals import PROTOCOL
+from moltbot_gw.ws.shield import to_the_end
 
 MAX_PROBLEM_CHARS = 500
 _DEFAULT_SCOPES = ("operator.admin",)
@@ -221,7 +222,7 @@ class Doorkeeper:
             is_local=peer.is_local,
         )
         try:
-            decision = await self._pairing.authorize(request, token)
+            decision = await to_the_end(self._ask(request, token))
         except TokenRevoked:
             raise refusals.unauthorized(
                 self._kind, True, client.id, client.mode
@@ -229,10 +230,16 @@ class Doorkeeper:
         except GatewayError as error:
             raise refusals.failed(error) from None
         if isinstance(decision, PairingRequired):
-            if decision.is_new:
-                self._on_pairing_asked(decision.pending)
             raise refusals.pairing_required(decision.request_id)
         return _grant(decision), decision.resolved
+
+    async def _ask(
+        self, request: PairingRequest, token: str | None
+    ) -> Authorized | PairingRequired:
+        decision = await self._pairing.authorize(request, token)
+        if isinstance(decision, PairingRequired) and decision.is_new:
+            self._on_pairing_asked(decision.pending)
+        return decision
 
 
 def _parse(raw: msgspec.Raw) -> ConnectParams:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,6 +18,7 @@ from moltbot_gw.agents.roster import Roster
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.interfaces import ISessionStore, SessionSummary
 from moltbot_gw.ws.rows import recent_row
+from moltbot_gw.ws.slots import Slots
 
 _log = Logger()
 
@@ -55,7 +56,7 @@ class Health:
         self._unix_time = unix_time
         self._store_path = store_path
         self._broadcast = broadcast
-        self._lock = DeferredLock()
+        self._making = Slots(1)
         self._made_at: float | None = None
         self.version = 1
         self.cached: dict[str, Any] = {}
@@ -68,7 +69,7 @@ class Health:
         if self._is_older_than(KEEP_SECONDS):
             return await self.refresh()
         known = self.cached
-        if not self._lock.locked:
+        if not self._making.are_taken:
             Deferred.fromCoroutine(self.refresh()).addErrback(_log_failure)
         return known
 
@@ -77,13 +78,16 @@ class Health:
 
         Raises ``StoreFailed``; the last summary stays then.
         """
-        async with self._lock:
+        await self._making.take()
+        try:
             if self._is_older_than(REST_SECONDS):
                 self.cached = await self._make()
                 self._made_at = self._clock.seconds()
                 self.version += 1
                 self._broadcast("health", self.cached)
             return self.cached
+        finally:
+            self._making.give_back()
 
     def _is_older_than(self, seconds: float) -> bool:
         made_at = self._made_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -21,6 +21,9 @@ from moltbot_gw.ws.refusals import REVOKED, STOPPING, Closing
 _log = Logger()
 
 TICK_SECONDS = 30.0
+GOODBYE_SECONDS = 5.0
+"""How long all clients together may take to go when the gateway stops."""
+
 EVENTS = (
     "connect.challenge",
     "agent",
@@ -82,11 +85,12 @@ class Hub:
 
     def add(self, member: Member) -> None:
         """Tell *member* of everything from here on."""
-        # Whoever comes in the middle of a run begins where all others are.
+        # Whoever comes in the middle of a run begins where all others are, which is the
+        # last step that was told; telling one for each newcomer would undo their pace.
         for run in self._agents.active:
-            self._feed(run)
-        for feed in tuple(self._feeds.values()):
-            feed.flush()
+            if run not in self._feeds:
+                self._feed(run)
+                self._feeds[run].flush()
         self._members[member.caller.conn_id] = member
         if not self._ticking.running:
             self._ticking.start(TICK_SECONDS, now=False)
@@ -141,7 +145,8 @@ class Hub:
     async def close(self, reason: str) -> None:
         """Tell all that we stop and close them; returns when they are gone.
 
-        Each socket's own time-out bounds the waiting.
+        Who is still there after ``GOODBYE_SECONDS`` (one that has answered our close
+        frame and takes nothing more) is left to whoever closes the connections.
         """
         self._closing = True
         self.broadcast("shutdown", {"reason": reason})
@@ -150,7 +155,11 @@ class Hub:
         empty = self._empty = Deferred()
         for member in tuple(self._members.values()):
             member.say_goodbye(STOPPING)
-        await empty
+        try:
+            await empty.addTimeout(GOODBYE_SECONDS, self._clock)
+        except TimeoutError:
+            self._empty = None
+            _log.warn("{count} clients do not go", count=len(self._members))
 
     def _begin_feed(self, run: Run) -> None:
         if self._members:

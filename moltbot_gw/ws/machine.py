@@ -14,13 +14,16 @@ closing
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from automat import TypeMachineBuilder
 
 from moltbot_gw.wire.frames import BadFrame, NotJSON, RequestFrame
 from moltbot_gw.ws.handshake import Admission
 from moltbot_gw.ws.refusals import BAD_FRAME, NOT_JSON, TOO_LATE, Closing, Refusal
+
+if TYPE_CHECKING:
+    from automat._typed import TypedState
 
 
 class Inputs(Protocol):
@@ -89,34 +92,7 @@ def _build() -> TypeMachineBuilder[Inputs, Acts]:
     authenticating = builder.state("authenticating")
     ready = builder.state("ready")
     closing = builder.state("closing")
-
-    @opening.upon(Inputs.opened).to(awaiting)
-    def opened(inputs: Inputs, acts: Acts) -> None:
-        acts.challenge()
-
-    @awaiting.upon(Inputs.asked).to(authenticating)
-    def asked_first(inputs: Inputs, acts: Acts, frame: RequestFrame) -> None:
-        acts.judge(frame)
-
-    @awaiting.upon(Inputs.babbled).to(closing)
-    def babbled_first(inputs: Inputs, acts: Acts, problem: NotJSON | BadFrame) -> None:
-        acts.close(NOT_JSON if isinstance(problem, NotJSON) else BAD_FRAME)
-
-    @authenticating.upon(Inputs.asked).loop()
-    def asked_early(inputs: Inputs, acts: Acts, frame: RequestFrame) -> None:
-        acts.keep(frame)
-
-    @authenticating.upon(Inputs.babbled).to(closing)
-    def babbled_early(inputs: Inputs, acts: Acts, problem: NotJSON | BadFrame) -> None:
-        acts.close(NOT_JSON if isinstance(problem, NotJSON) else BAD_FRAME)
-
-    @authenticating.upon(Inputs.admitted).to(ready)
-    def admitted(inputs: Inputs, acts: Acts, admission: Admission) -> None:
-        acts.welcome(admission)
-
-    @authenticating.upon(Inputs.refused).to(closing)
-    def refused(inputs: Inputs, acts: Acts, refusal: Refusal) -> None:
-        acts.reject(refusal)
+    _build_handshake(opening, awaiting, authenticating, ready, closing)
 
     @ready.upon(Inputs.asked).loop()
     def asked(inputs: Inputs, acts: Acts, frame: RequestFrame) -> None:
@@ -125,12 +101,6 @@ def _build() -> TypeMachineBuilder[Inputs, Acts]:
     @ready.upon(Inputs.babbled).loop()
     def babbled(inputs: Inputs, acts: Acts, problem: NotJSON | BadFrame) -> None:
         acts.correct(problem)
-
-    for state in (awaiting, authenticating):
-
-        @state.upon(Inputs.expired).to(closing)
-        def expired(inputs: Inputs, acts: Acts) -> None:
-            acts.close(TOO_LATE)
 
     for state in (opening, awaiting, authenticating, ready):
 
@@ -151,6 +121,44 @@ def _build() -> TypeMachineBuilder[Inputs, Acts]:
     for moot in (Inputs.refused, Inputs.expired, Inputs.dismissed):
         closing.upon(moot).loop().returns(None)
     return builder
+
+
+def _build_handshake(
+    opening: TypedState[Inputs, Acts],
+    awaiting: TypedState[Inputs, Acts],
+    authenticating: TypedState[Inputs, Acts],
+    ready: TypedState[Inputs, Acts],
+    closing: TypedState[Inputs, Acts],
+) -> None:
+    @opening.upon(Inputs.opened).to(awaiting)
+    def opened(inputs: Inputs, acts: Acts) -> None:
+        acts.challenge()
+
+    @awaiting.upon(Inputs.asked).to(authenticating)
+    def asked_first(inputs: Inputs, acts: Acts, frame: RequestFrame) -> None:
+        acts.judge(frame)
+
+    @authenticating.upon(Inputs.asked).loop()
+    def asked_early(inputs: Inputs, acts: Acts, frame: RequestFrame) -> None:
+        acts.keep(frame)
+
+    @authenticating.upon(Inputs.admitted).to(ready)
+    def admitted(inputs: Inputs, acts: Acts, admission: Admission) -> None:
+        acts.welcome(admission)
+
+    @authenticating.upon(Inputs.refused).to(closing)
+    def refused(inputs: Inputs, acts: Acts, refusal: Refusal) -> None:
+        acts.reject(refusal)
+
+    for state in (awaiting, authenticating):
+
+        @state.upon(Inputs.babbled).to(closing)
+        def babbled(inputs: Inputs, acts: Acts, problem: NotJSON | BadFrame) -> None:
+            acts.close(NOT_JSON if isinstance(problem, NotJSON) else BAD_FRAME)
+
+        @state.upon(Inputs.expired).to(closing)
+        def expired(inputs: Inputs, acts: Acts) -> None:
+            acts.close(TOO_LATE)
 
 
 build_machine = _build().build()

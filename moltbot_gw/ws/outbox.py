@@ -24,6 +24,8 @@ from moltbot_gw.ws.writer import MessageWriter
 
 MAX_STATES = 64
 MAX_FEEDS_BEHIND = 256
+MAX_KEPT_BYTES = 8 * 1024 * 1024
+"""What one client may keep alive of runs that have ended, by reading slowly."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -56,14 +58,23 @@ class Outbox:
     def step(self, feed: RunFeed, step: Step) -> None:
         """Send *step* of a run, or remember where the client stopped reading."""
         if feed in self._behind:
+            self._check_kept(feed)
             return
         if not self.is_blocked:
             for frame in step.frames:
                 self._event(frame.head, frame.payload)
         elif len(self._behind) < MAX_FEEDS_BEHIND:
             self._behind[feed] = step.start
+            self._check_kept(feed)
         else:
             self._socket.close(1008, "slow consumer")
+
+    def _check_kept(self, feed: RunFeed) -> None:
+        """Let go of a client for whom too much is kept of runs that are over."""
+        if feed.ended:
+            kept = sum(each.run.size for each in self._behind if each.ended)
+            if kept > MAX_KEPT_BYTES:
+                self._socket.close(1008, "slow consumer")
 
     def state(self, state: State) -> None:
         """Send a state, or keep it until the client reads or a newer one comes."""

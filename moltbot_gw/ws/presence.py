@@ -78,13 +78,13 @@ class Presence:
     def connected(self, caller: Caller) -> None:
         """Enter a client, unless it is a command that comes and goes."""
         if caller.client.mode != "cli":
-            self._enter(_key_of(caller), _report_of(caller, "connect"))
+            self._enter(_key_of(caller), _shortened(_report_of(caller, "connect")))
 
     def disconnected(self, caller: Caller) -> bool:
         """Note that it has gone; whether the others should be told."""
         if caller.client.mode == "cli":
             return False
-        self._enter(_key_of(caller), _report_of(caller, "disconnect"))
+        self._enter(_key_of(caller), _shortened(_report_of(caller, "disconnect")))
         return True
 
     def update(self, text: str, report: Report) -> dict[str, str]:

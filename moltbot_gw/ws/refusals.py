@@ -51,7 +51,9 @@ def not_connect() -> Refusal:
 
 
 def bad_params(problem: str) -> Refusal:
-    return Refusal("INVALID_REQUEST", f"invalid connect params: {problem}")
+    # It may hold a stranger's words, and goes into the log: nothing for terminals.
+    shown = "".join(c if c.isprintable() else "?" for c in problem)
+    return Refusal("INVALID_REQUEST", f"invalid connect params: {shown}")
 
 
 def protocol_mismatch() -> Refusal:

@@ -7,12 +7,16 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+from twisted.logger import Logger
 
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import RunOutcome, Usage
-from moltbot_gw.interfaces import IdempotencyKey
+from moltbot_gw.interfaces import IdempotencyKey, ISessionStore
 from moltbot_gw.messages import Content, ImagePart, TextPart
-from moltbot_gw.ws.calls import MethodError, Params
+from moltbot_gw.ws.calls import Caller, MethodError, Params, invalid
+from moltbot_gw.ws.costs import tokens_of
+
+_log = Logger()
 
 RunKey = Annotated[str, Meta(min_length=1, max_length=255)]
 """An ``idempotencyKey``; it becomes the id of the run."""
@@ -28,6 +32,30 @@ def key_of(method: str, params: Params, value: str) -> IdempotencyKey:
     return IdempotencyKey(value=value, fingerprint=sha256(body).digest())
 
 
+def log_run(run: Run, caller: Caller) -> None:
+    """Tell the operator how a run of *caller* ends; those of HTTP are in its log."""
+    run.when_ended().addCallback(_log_end, run, caller.client.id)
+
+
+def _log_end(outcome: RunOutcome, run: Run, client_id: str) -> None:
+    _log.info(
+        "run {run_id} of agent {agent} for {client}: {state} {millis} ms{why}",
+        run_id=run.run_id,
+        agent=run.agent_id,
+        client=client_id,
+        state=outcome.state,
+        millis=outcome.ended_at_ms - (outcome.started_at_ms or outcome.ended_at_ms),
+        why=f" ({outcome.error.code})" if outcome.error else "",
+    )
+
+
+async def check_send_policy(store: ISessionStore, store_key: str) -> None:
+    """Raise a ``MethodError`` if somebody has forbidden to send to this session."""
+    session = await store.find_session(store_key)
+    if session is not None and session.settings.send_policy == "deny":
+        raise invalid("send blocked by session policy")
+
+
 def content_of(text: str, images: tuple[ImagePart, ...]) -> Content:
     """Return the content of the user's message."""
     if not images:
@@ -37,13 +65,18 @@ def content_of(text: str, images: tuple[ImagePart, ...]) -> Content:
 
 def usage_of(usage: Usage) -> dict[str, int]:
     """Return *usage* in the words of the protocol."""
-    cached = usage.cached_tokens or 0
+    tokens = tokens_of(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens or 0,
+        usage.total_tokens,
+    )
     return {
-        "input": usage.prompt_tokens - cached,
-        "output": usage.completion_tokens,
-        "cacheRead": cached,
+        "input": tokens.input,
+        "output": tokens.output,
+        "cacheRead": tokens.cache_read,
         "cacheWrite": 0,
-        "total": usage.total_tokens,
+        "total": tokens.total,
     }
 
 

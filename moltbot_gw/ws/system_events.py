@@ -34,6 +34,11 @@ class SystemEvents:
         """Return what waits for a session, the oldest first."""
         return list(self._queues.get(store_key, ()))
 
-    def take(self, store_key: str) -> list[str]:
-        """The same, and forget it."""
-        return list(self._queues.pop(store_key, ()))
+    def forget(self, store_key: str, told: list[str]) -> None:
+        """Forget what was told, and nothing that has come since."""
+        queue = self._queues.get(store_key)
+        for text in told:
+            if queue and queue[0] == text:
+                queue.popleft()
+        if not queue:
+            self._queues.pop(store_key, None)

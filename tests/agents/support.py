@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.run import Cursor, Run
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.config import Config
 from moltbot_gw.errors import RunAborted, StoreFailed
 from moltbot_gw.events import (
@@ -152,6 +153,7 @@ class House:
     max_run_bytes: int = MAX_RUN_BYTES
     thinking: str | None = None
     catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
+    prepare_workspace: Callable[[Agent], Awaitable[None]] = leave_workspace
     service: AgentService = attrs.field(init=False)
     requests: int = 0
 
@@ -176,6 +178,7 @@ class House:
             unix_time=lambda: START + self.clock.seconds(),
             fresh_after_ms=lambda key: 0,
             max_run_bytes=self.max_run_bytes,
+            prepare_workspace=self.prepare_workspace,
         )
 
     def start(self, *messages: Message, **fields: Any) -> Run:

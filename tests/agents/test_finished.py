@@ -12,6 +12,7 @@ from moltbot_gw.agents.finished import (
     FinishedRuns,
 )
 from moltbot_gw.agents.run import Run
+from moltbot_gw.errors import RunAborted
 from moltbot_gw.events import RunOutcome
 
 from .support import GatedStore, House, ended, failed, succeeded
@@ -118,6 +119,22 @@ def test_waiter_that_waits_again_is_told_again(finished: FinishedRuns) -> None:
     first.addCallback(lambda _: again.append(finished.when_ended("r")))
     end(finished)
     assert succeeded(again[0]) == outcome_of()
+
+
+def test_error_is_remembered_without_what_it_went_through(
+    finished: FinishedRuns,
+) -> None:
+    error = RunAborted("The run was aborted.")
+    with pytest.raises(RunAborted):
+        raise error
+    run = run_of()
+    finished.expect(run)
+    run.end(RunOutcome(state="aborted", error=error, ended_at_ms=1))
+    told = succeeded(finished.when_ended("r"))
+    assert (told.state, told.ended_at_ms) == ("aborted", 1)
+    assert told.error is not None
+    assert (told.error.message, told.error.code) == (error.message, error.code)
+    assert told.error.__traceback__ is None
 
 
 @pytest.fixture

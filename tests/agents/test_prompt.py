@@ -16,6 +16,7 @@ from moltbot_gw.agents.prompt import (
     WorkspaceFiles,
 )
 from moltbot_gw.agents.roster import Agent
+from moltbot_gw.agents.silence import NOTE
 
 NOON = 1769774400.0  # Friday, 2026-01-30, in UTC
 
@@ -129,6 +130,41 @@ def test_file_that_is_not_utf8_is_shown_as_far_as_it_can_be(tmp_path: Path) -> N
     assert "a\ufffdb" in section(tmp_path)
 
 
+def test_link_from_one_spelling_to_the_other_is_shown_once(tmp_path: Path) -> None:
+    (tmp_path / "MEMORY.md").write_text("remembered")
+    (tmp_path / "memory.md").symlink_to("MEMORY.md")
+    text = section(tmp_path)
+    assert text.count("remembered") == 1
+    assert "## memory.md" not in text
+
+
+def opening(workspace: Path, **identity: str) -> str:
+    prompt = PromptBuilder(agent_of(workspace, **identity)).build("", NOON)
+    return prompt.partition("\nYour workspace")[0]
+
+
+def test_identity_file_says_who_the_agent_is(tmp_path: Path) -> None:
+    (tmp_path / "IDENTITY.md").write_text("- Name: Ann\n- Emoji: #\n- Theme: calm\n")
+    assert opening(tmp_path) == (
+        "You are Ann #, an agent that runs inside Moltbot.\nYour theme: calm."
+    )
+
+
+def test_configured_identity_counts_before_the_file(tmp_path: Path) -> None:
+    (tmp_path / "IDENTITY.md").write_text("- Name: Ann\n- Emoji: #\n- Theme: calm\n")
+    assert opening(tmp_path, name="Max", theme="space") == (
+        "You are Max #, an agent that runs inside Moltbot.\nYour theme: space."
+    )
+
+
+def test_changed_identity_counts_from_the_next_second_on(tmp_path: Path) -> None:
+    file = tmp_path / "IDENTITY.md"
+    builder = PromptBuilder(agent_of(tmp_path))
+    for second, name in enumerate(("Ann", "Beatrice")):
+        file.write_text(f"- Name: {name}\n")
+        assert f"You are {name}," in builder.build("", NOON + second)
+
+
 @pytest.mark.usefixtures("zone")
 def test_prompt_says_who_when_and_where(tmp_path: Path) -> None:
     agent = agent_of(tmp_path / "none", name="Max", emoji="*", theme="space")
@@ -137,6 +173,7 @@ def test_prompt_says_who_when_and_where(tmp_path: Path) -> None:
             "You are Max *, an agent that runs inside Moltbot.\n"
             f"Your theme: space.\nYour workspace is {tmp_path / 'none'}.",
             "Today is Saturday, 2026-01-31 (XST).",
+            NOTE,
             "Runtime: agent=main | model=local/m/1 | channel=webchat",
         ]
     )

@@ -145,6 +145,21 @@ def test_profile_is_part_of_the_default_workspace(
     assert roster.agents["main"].workspace == Path("/home/u") / folder
 
 
+@pytest.mark.parametrize("profile", ["dev", None])
+def test_workspaces_can_lie_elsewhere_unless_configured(
+    tmp_path: Path, profile: str | None
+) -> None:
+    entries = [{"id": "a"}, {"id": "b"}, {"id": "c", "workspace": "/own"}]
+    config = load(tmp_path, {"agents": {"list": entries}}).config
+    roster = build_roster(config, Path("/home/u"), profile, Path("/state"))
+    folders = [agent.workspace for agent in roster.agents.values()]
+    assert folders == [
+        Path("/state/workspace"),
+        Path("/state/workspace-b"),
+        Path("/own"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("entry", "ref"),
     [

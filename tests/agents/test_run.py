@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,9 +23,11 @@ from moltbot_gw.events import (
     RunOutcome,
     RunStarted,
     TextDelta,
+    ToolCallDelta,
     Usage,
 )
 from moltbot_gw.interfaces import IRunSink, IRunSubscriber
+from moltbot_gw.messages import ToolCall
 
 from .support import Reader, logged_failures, succeeded
 
@@ -362,6 +366,101 @@ def test_log_can_be_read_from_any_place_to_any_place(
     rest = read(Cursor(run, place), max_chars, None)
     assert seen + words(rest, TextDelta) == run.text()
     assert rest[-1] == RunEnded(DONE)
+
+
+call_pieces = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from(["", "a", "é\u2028", "b" * 3000])),
+    max_size=30,
+)
+
+
+def written(pieces: list[tuple[int, str]]) -> list[ModelEvent]:
+    """Return events that write calls 0 to 2 piece by piece; piece 3 is text."""
+    events: list[ModelEvent] = []
+    numbers: dict[int, int] = {}
+    for number, text in pieces:
+        if number == 3:
+            events.append(TextDelta(text or "x"))
+        elif number in numbers:
+            events.append(ToolCallDelta(index=numbers[number], arguments=text))
+        else:
+            index = numbers[number] = len(numbers)
+            name, call_id = f"f{index}", f"c{index}"
+            start = ToolCallDelta(index=index, id=call_id, name=name, arguments=text)
+            events.append(start)
+    return events
+
+
+def calls_in(events: Iterable[RunEvent]) -> tuple[ToolCall, ...]:
+    """Return the calls in *events*, each of which must begin with its name."""
+    calls: list[ToolCall] = []
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            if event.name:
+                assert event.index == len(calls)
+                calls.append(ToolCall(event.id, event.name, ""))
+            assert (event.id == "") is (event.name == "")
+            old = calls[event.index]
+            whole = old.arguments + event.arguments
+            calls[event.index] = ToolCall(old.id, old.name, whole)
+    return tuple(calls)
+
+
+@given(pieces=call_pieces, steps=st.lists(st.integers(1, 4000), min_size=1))
+@settings(max_examples=150, deadline=None)
+def test_calls_read_in_any_steps_are_those_that_were_written(
+    pieces: list[tuple[int, str]], steps: list[int]
+) -> None:
+    run, events = run_of(), written(pieces)
+    ahead, behind = Cursor(run), Cursor(run)
+    early: list[RunEvent] = []
+    told: list[RunEvent] = []
+    for number, event in enumerate(events):
+        run.extend([event])
+        found = ahead.take(steps[number % len(steps)])
+        early += [] if found is None else [found]
+        told += read(behind, steps[0], ahead.position)
+        assert behind.position == ahead.position
+        assert calls_in(told) == calls_in(early)
+        assert words(told, TextDelta) == words(early, TextDelta)
+    early += read(ahead, steps[-1], None)
+    late = read(Cursor(run), steps[0], None)
+    assert calls_in(early) == calls_in(late) == calls_in(events) == run.tool_calls()
+    assert words(late, TextDelta) == run.text() == words(early, TextDelta)
+    for piece in late:
+        if isinstance(piece, ToolCallDelta):
+            assert len(piece.arguments) <= steps[0]
+            assert bool(piece.name) is not bool(piece.arguments)
+
+
+def test_call_begins_with_a_piece_of_its_own() -> None:
+    run = run_of()
+    run.extend([ToolCallDelta(index=0, id="c", name="f", arguments='{"a"')])
+    run.extend([ToolCallDelta(index=0, arguments=":1}")])
+    assert read(Cursor(run), 100, None) == [
+        ToolCallDelta(index=0, id="c", name="f"),
+        ToolCallDelta(index=0, arguments='{"a":1}'),
+    ]
+
+
+def test_pieces_of_calls_that_take_turns_keep_their_order() -> None:
+    run = run_of()
+    first = ToolCallDelta(index=0, id="c", name="f", arguments="1")
+    second = ToolCallDelta(index=1, id="d", name="g")
+    more = [ToolCallDelta(index=index, arguments=str(index + 2)) for index in (0, 1)]
+    run.extend([first, second, *more])
+    assert run.tool_calls() == (ToolCall("c", "f", "12"), ToolCall("d", "g", "3"))
+    late = read(Cursor(run), 100, None)
+    assert [event.index for event in late] == [0, 0, 1, 0, 1]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("field", ["id", "name", "arguments"])
+def test_each_part_of_a_call_counts_for_the_limit(field: str) -> None:
+    run = run_of(max_bytes=8)
+    fields = {"id": "c", "name": "f", field: "x" * 9}
+    run.extend([ToolCallDelta(index=0, **fields)])
+    assert isinstance(run.cancelled, ProviderFailed)
+    assert run.tool_calls() == ()
 
 
 def test_text_of_a_run_that_said_nothing_is_empty() -> None:

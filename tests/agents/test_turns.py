@@ -9,6 +9,7 @@ from moltbot_gw.messages import (
     ImagePart,
     Message,
     TextPart,
+    ToolCall,
     ToolMessage,
     UserMessage,
 )
@@ -65,6 +66,39 @@ def test_nothing_after_the_last_answer_is_refused(
     ],
 )
 def test_unanswered_copy_of_the_news_is_dropped(
+    history: tuple[Message, ...], news: tuple[Message, ...], left: tuple[Message, ...]
+) -> None:
+    assert without_retry(history, news) == left
+
+
+CALLED = AssistantMessage("", "", (ToolCall("c", "f", "{}"), ToolCall("d", "f", "{}")))
+OTHER = ToolMessage("43", "d")
+AGAIN = ToolMessage("44", "c")
+
+
+@pytest.mark.parametrize(
+    ("history", "news", "left"),
+    [
+        ((ONE, CALLED), (RESULT,), (ONE, CALLED)),
+        ((ONE, CALLED, RESULT), (RESULT,), (ONE, CALLED)),
+        ((ONE, CALLED, RESULT), (AGAIN,), (ONE, CALLED)),
+        ((ONE, CALLED, RESULT), (OTHER,), (ONE, CALLED, RESULT)),
+        ((ONE, CALLED, RESULT, SAID), (RESULT,), (ONE, CALLED)),
+        ((ONE, CALLED, RESULT, SAID), (AGAIN, TWO), (ONE, CALLED)),
+        ((ONE, CALLED, RESULT, OTHER, SAID), (AGAIN,), (ONE, CALLED, OTHER)),
+        ((ONE, CALLED, RESULT, SAID), (OTHER,), (ONE, CALLED, RESULT, SAID)),
+        ((ONE, CALLED, RESULT, SAID), (TWO,), (ONE, CALLED, RESULT, SAID)),
+        (
+            (CALLED, RESULT, SAID, TWO, SAID),
+            (RESULT,),
+            (CALLED, RESULT, SAID, TWO, SAID),
+        ),
+        ((SAID,), (RESULT,), (SAID,)),
+        ((ONE, SAID), (ToolMessage("x"),), (ONE, SAID)),
+        ((), (RESULT,), ()),
+    ],
+)
+def test_results_that_come_again_take_the_place_of_the_earlier_ones(
     history: tuple[Message, ...], news: tuple[Message, ...], left: tuple[Message, ...]
 ) -> None:
     assert without_retry(history, news) == left

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
+import msgspec
 import pytest
 
 from moltbot_gw.events import Usage
 from moltbot_gw.interfaces import KeptOutcome, KeptRun, UsageLine
+from moltbot_gw.messages import ToolCall
 from tests.contracts.support import Subject
 from tests.sessions.support import DONE, FAILED, KEY, end, start
 
@@ -50,7 +52,12 @@ def test_key_stands_for_its_running_run(subject: Subject) -> None:
     assert _find(subject, "another") is None
 
 
-@pytest.mark.parametrize("outcome", [DONE, FAILED])
+CALLED = msgspec.structs.replace(
+    DONE, finish_reason="tool_calls", tool_calls=(ToolCall("c1", "f", '{"a":"é"}'),)
+)
+
+
+@pytest.mark.parametrize("outcome", [DONE, FAILED, CALLED])
 def test_outcome_is_kept_as_it_was(outcome: KeptOutcome, subject: Subject) -> None:
     _begin(subject)
     _end(subject, kept=outcome)

@@ -226,7 +226,7 @@ def test_a_run_that_is_cut_off_by_the_stop_is_told(
     gateway.drain(5.0)
     gateway.advance(5)
     assert connection.answer().status == 503
-    assert log.take_problems() == ["cutting off 1 runs\n"]
+    assert log.take_problems() == ["cutting off what still runs: 1\n"]
     assert gateway.sessions() == {"agent:main:openai-user:alice": True}
 
 

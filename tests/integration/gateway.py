@@ -39,10 +39,11 @@ def configuration(provider: FakeProvider | None, **more: Any) -> dict[str, Any]:
             "http": {"endpoints": {"chatCompletions": {"enabled": True}}},
         },
         "agents": {
+            "defaults": {"skipBootstrap": True},
             "list": [
                 {"id": "main", "default": True, "workspace": "/nonexistent/main"},
                 {"id": "beta", "name": "Beta", "workspace": "/nonexistent/beta"},
-            ]
+            ],
         },
     }
     if provider is not None:

@@ -116,6 +116,50 @@ def test_everything_written_is_for_its_owner_only(
     assert set(modes.values()) == {0o600}, modes
 
 
+def test_trying_it_out_leaves_nothing_beside_the_state(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    daemon = start_daemon("--dev", "--port=0")
+    port = daemon.listening()
+    state = tmp_path / ".clawdbot-dev"
+    token = (state / "gateway.token").read_text().strip()
+    before = set(os.listdir(tmp_path))
+    _says(_connect(port), "hello", token)
+    assert set(os.listdir(tmp_path)) == before
+    assert _mode(state / "workspace") == 0o700
+    assert (state / "workspace" / "BOOTSTRAP.md").is_file()
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_first_run_makes_the_workspace_unless_told_not_to(
+    start_daemon: StartDaemon, tmp_path: Path, skips: bool
+) -> None:
+    config = configuration(None)
+    folder = tmp_path / "work"
+    config["agents"] = {
+        "defaults": {"workspace": str(folder), "skipBootstrap": skips},
+    }
+    daemon = start_daemon(_write(tmp_path, config), "--port=0")
+    port = daemon.listening()
+    assert not folder.exists()
+    assert _says(_connect(port), "hello") == "hello"
+    assert folder.exists() is not skips
+
+
+def test_workspace_that_cannot_be_made_stops_no_run(
+    start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    config = configuration(None)
+    (tmp_path / "file").write_text("in the way")
+    config["agents"] = {"defaults": {"workspace": str(tmp_path / "file")}}
+    daemon = start_daemon(_write(tmp_path, config), "--port=0")
+    port = daemon.listening()
+    for _ in range(2):
+        assert _says(_connect(port), "hello") == "hello"
+    daemon.stop()
+    assert daemon.output.count("cannot make the workspace") == 1
+
+
 def test_help_names_every_option() -> None:
     shown = subprocess.run(
         [TWISTD, "moltbot-gateway", "--help"],

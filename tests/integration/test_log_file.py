@@ -79,7 +79,7 @@ def tail(caller: Caller, wanted: str) -> list[Any]:
 @pytest.fixture
 def config() -> dict[str, Any]:
     config = configuration(None, logging={"level": "debug"})
-    config["agents"]["defaults"] = {"model": {"primary": "echo/echo"}}
+    config["agents"]["defaults"]["model"] = {"primary": "echo/echo"}
     return config
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import operator
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from tests.support.fake_provider import (
     CLOSE,
     STALL,
     FakeProvider,
+    called,
     delta,
     event,
     plain,
@@ -500,3 +503,112 @@ async def test_refused_key_is_not_retried(
     provider.default = plain(401, {})
     await _failure(gateway, openai.InternalServerError, options={"max_retries": 2})
     assert len(provider.requests) == 1
+
+
+# -- tools that the client runs
+
+TOOLS: Any = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": f"{name} two numbers",
+            "parameters": {
+                "type": "object",
+                "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+                "required": ["a", "b"],
+            },
+        },
+    }
+    for name in ("add", "multiply")
+]
+SUMS: Any = [{"role": "user", "content": "What are 2 + 3 and 2 * 3?"}]
+CALLS = (("c1", "add", '{"a": 2, "b": 3}'), ("c2", "multiply", '{"a": 2, "b": 3}'))
+
+
+def _run_tools(calls: Any) -> list[dict[str, Any]]:
+    """Do what the model asks for; return the messages with the results."""
+    results = []
+    for call in calls:
+        arguments = json.loads(call.function.arguments)
+        work = {"add": operator.add, "multiply": operator.mul}[call.function.name]
+        result = str(work(arguments["a"], arguments["b"]))
+        results.append({"role": "tool", "tool_call_id": call.id, "content": result})
+    return results
+
+
+def _answer_whole(client: openai.OpenAI, messages: list[Any], **members: Any) -> Any:
+    completion = _create(client, messages=messages, tools=TOOLS, **members)
+    return completion.choices[0]
+
+
+def _answer_streamed(client: openai.OpenAI, messages: list[Any], **members: Any) -> Any:
+    """Let the package put the pieces of a stream together."""
+    with client.chat.completions.stream(
+        model="moltbot", messages=messages, tools=TOOLS, **members
+    ) as stream:
+        return stream.get_final_completion().choices[0]
+
+
+def _use_tools(
+    client: openai.OpenAI, answer: Callable[..., Any], *, news: bool, **members: Any
+) -> tuple[list[str], Any]:
+    """Talk until the model needs no tool; return why it stopped, and its last words.
+
+    With *news* the second request says only what the session does not know.
+    """
+    messages, reasons = list(SUMS), []
+    for _ in range(5):
+        choice = answer(client, messages, **members)
+        reasons.append(choice.finish_reason)
+        if not choice.message.tool_calls:
+            return reasons, choice.message.content
+        results = _run_tools(choice.message.tool_calls)
+        said = choice.message.model_dump(exclude_none=True, exclude={"parsed"})
+        messages = results if news else [*messages, said, *results]
+    raise AssertionError("the model never comes to an end")
+
+
+@pytest.mark.parametrize("answer", [_answer_whole, _answer_streamed])
+@pytest.mark.parametrize(
+    ("members", "news"),
+    [({}, False), ({"user": "alice"}, False), ({"user": "alice"}, True)],
+    ids=["stateless", "session", "session and news"],
+)
+@socket_test
+async def test_tools_of_the_client_are_called_and_their_results_read(
+    gateway: Gateway,
+    provider: FakeProvider,
+    answer: Callable[..., Any],
+    members: dict[str, Any],
+    news: bool,
+) -> None:
+    provider.scripts.extend([called(*CALLS), said("They are 5 and 6.")])
+    reasons, text = await _with(
+        gateway, lambda client: _use_tools(client, answer, news=news, **members)
+    )
+    assert (reasons, text) == (["tool_calls", "stop"], "They are 5 and 6.")
+    first, second = provider.requests
+    offered = [tool["function"]["name"] for tool in first.body["tools"]]
+    assert offered == ["add", "multiply"]
+    assert second.roles == ["system", "user", "assistant", "tool", "tool"]
+    _, _, calls, *results = second.body["messages"]
+    asked = [(call["id"], call["function"]["name"]) for call in calls["tool_calls"]]
+    assert asked == [("c1", "add"), ("c2", "multiply")]
+    told = [(result["tool_call_id"], result["content"]) for result in results]
+    assert told == [("c1", "5"), ("c2", "6")]
+
+
+@pytest.mark.parametrize("answer", [_answer_whole, _answer_streamed])
+@socket_test
+async def test_demanded_tool_that_is_not_called_is_an_error(
+    gateway: Gateway, provider: FakeProvider, answer: Callable[..., Any]
+) -> None:
+    provider.scripts.append(said("No."))
+
+    def ask(client: openai.OpenAI) -> None:
+        with pytest.raises(openai.APIError, match="did not call a tool"):
+            answer(client, SUMS, tool_choice="required")
+
+    await _with(gateway, ask)
+    assert provider.requests[0].body["tool_choice"] == "required"

@@ -114,20 +114,20 @@ async def test_what_is_not_served_is_warned_of(clean: None, tmp_path: Path) -> N
     config = configuration(None)
     config["models"] = {
         "providers": {
-            "claude": {
-                "baseUrl": "https://api.anthropic.com",
-                "api": "anthropic-messages",
+            "gemini": {
+                "baseUrl": "https://generativelanguage.googleapis.com",
+                "api": "google-generative-ai",
                 "models": [],
             }
         }
     }
-    config["agents"]["list"][0]["model"] = "claude/opus"
+    config["agents"]["list"][0]["model"] = "gemini/pro"
     config["agents"]["list"][1]["model"] = "echo/echo"
     gateway = await Gateway(tmp_path, config).start()
     reply = await post(gateway, ask("hi"))
     assert (reply.status, reply.json()["error"]["code"]) == (502, "provider_error")
     log = "\n".join(gateway.log)
-    assert "anthropic-messages is not served yet" in log
+    assert "google-generative-ai is not served yet" in log
     assert "agent main cannot run" in log
     await gateway.stop()
 

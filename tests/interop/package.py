@@ -66,15 +66,20 @@ def installed() -> Official:
     manifest = _manifest(own_node)
     text = json.dumps(manifest, indent=2)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    cache = Path(os.environ.get(CACHE_VARIABLE) or _CACHE)
-    folder = cache / f"{PACKAGE}-{VERSION}-{digest}"
+    folder = cache_folder() / f"{PACKAGE}-{VERSION}-{digest}"
     if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
         _install(npm, text, folder)
     return Official(
         own_node or folder / "node_modules" / _node_package() / "bin" / "node",
         folder / "node_modules" / PACKAGE / "dist" / "entry.js",
     )
+
+
+def cache_folder() -> Path:
+    """Return the folder for what is installed, which exists."""
+    cache = Path(os.environ.get(CACHE_VARIABLE) or _CACHE)
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
 
 
 def _tools() -> tuple[Path | None, str]:

@@ -27,6 +27,7 @@ from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import (
@@ -337,6 +338,7 @@ class Options:
     images: bool = False
     max_concurrent: int = 4
     max_waiting: int = 256
+    max_connections: int = 1000
     max_waiting_per_session: int = 20
 
 
@@ -441,13 +443,13 @@ class Gateway:
             unix_time=self.unix_time,
             fresh_after_ms=lambda _: 0,
             max_run_bytes=chosen.max_run_bytes,
+            prepare_workspace=leave_workspace,
         )
 
     def _build_site(self, chosen: Options) -> GatewaySite:
         completions = CompletionsHandler(
             agents=self.agents,
             clock=self.clock,
-            unix_time=self.unix_time,
             on_disconnect=chosen.on_disconnect,
             keep_alive=chosen.keep_alive,
             global_scope=chosen.global_scope,
@@ -470,6 +472,7 @@ class Gateway:
             ),
             clock=self.clock,
             access_log=AccessLog(self.clock, 0.0),
+            max_connections=chosen.max_connections,
             trusted_proxies=chosen.trusted_proxies,
         )
 

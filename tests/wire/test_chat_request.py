@@ -12,15 +12,19 @@ from moltbot_gw.messages import (
     AssistantMessage,
     ImagePart,
     Message,
+    NamedTool,
     SamplingOptions,
     TextPart,
     ToolCall,
+    ToolChoice,
     ToolMessage,
+    ToolSpec,
     UserMessage,
 )
 from moltbot_gw.wire.chat_request import (
     MAX_MESSAGES,
     MAX_PARTS,
+    MAX_TOOLS,
     ChatRequest,
     parse_chat_request,
 )
@@ -42,6 +46,17 @@ def refusal(*messages: Any, **fields: Any) -> InvalidRequest:
     assert error.status == 400
     assert error.param is None or error.message.startswith(error.param)
     return error
+
+
+def tool(name: Any, **members: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, **members}}
+
+
+def chosen(name: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+TOOL = tool("f")
 
 
 def only(message: dict[str, Any]) -> Message:
@@ -174,7 +189,30 @@ def test_bad_value_is_refused_by_the_name_of_its_field(name: str, value: Any) ->
         ({"stop": ["a", 5]}, "stop[1]"),
         ({"stop": [None]}, "stop[0]"),
         ({"stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
-        ({"tools": [{}, 5]}, "tools[1]"),
+        ({"tools": [TOOL, 5]}, "tools[1]"),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools[0].type"),
+        ({"tools": [tool(5)]}, "tools[0].function.name"),
+        ({"tools": [tool("")]}, "tools[0].function.name"),
+        ({"tools": [tool("a b")]}, "tools[0].function.name"),
+        ({"tools": [tool("a\n")]}, "tools[0].function.name"),
+        ({"tools": [tool("a" * 129)]}, "tools[0].function.name"),
+        ({"tools": [TOOL, tool("g"), TOOL]}, "tools[2].function.name"),
+        (
+            {"tools": [TOOL, tool("g", description=5)]},
+            "tools[1].function.description",
+        ),
+        ({"tools": [tool("g", parameters=[])]}, "tools[0].function.parameters"),
+        ({"tools": [tool("g", strict="yes")]}, "tools[0].function.strict"),
+        ({"tools": [tool(f"f{n}") for n in range(MAX_TOOLS + 1)]}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "required", "tools": []}, "tool_choice"),
+        ({"tool_choice": chosen("f")}, "tool_choice.function.name"),
+        ({"tool_choice": chosen("g"), "tools": [TOOL]}, "tool_choice.function.name"),
+        ({"tool_choice": chosen(5), "tools": [TOOL]}, "tool_choice.function.name"),
+        (
+            {"tool_choice": {"type": "allowed_tools"}, "tools": [TOOL]},
+            "tool_choice.type",
+        ),
     ],
 )
 def test_bad_member_is_refused_by_its_path(fields: dict[str, Any], param: str) -> None:
@@ -349,17 +387,53 @@ def test_max_completion_tokens_wins(old: int | None, tokens: int) -> None:
     assert chat.options.max_tokens == tokens
 
 
-@pytest.mark.parametrize("choice", ["none", "auto"])
-def test_tools_that_need_not_be_called_are_accepted(choice: str) -> None:
-    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-    assert parse(tools=tools, tool_choice=choice, parallel_tool_calls=True) == parse()
+@pytest.mark.parametrize("name", ["f", "a" * 128, "fs.read:file_2-x"])
+def test_tool_is_offered_as_it_is_described(name: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    more = {"description": "does f", "parameters": schema, "strict": True}
+    chat = parse(tools=[tool(name, **more), tool("plain")], parallel_tool_calls=False)
+    assert chat.tools == (
+        ToolSpec(name=name, description="does f", parameters=schema, strict=True),
+        ToolSpec(name="plain"),
+    )
+    assert chat.options == SamplingOptions(parallel_tool_calls=False)
 
 
 @pytest.mark.parametrize(
-    "choice", ["required", {"type": "function", "function": {"name": "f"}}]
+    ("said", "meant"),
+    [
+        (None, "auto"),
+        ("auto", "auto"),
+        ("none", "none"),
+        ("required", "required"),
+        (chosen("f"), NamedTool("f")),
+        ({**chosen("f"), "cache_control": {}}, NamedTool("f")),
+    ],
 )
-def test_tool_that_must_be_called_is_refused(choice: Any) -> None:
-    assert refusal(tool_choice=choice).param == "tool_choice"
+def test_tool_choice_is_taken(said: Any, meant: ToolChoice) -> None:
+    assert parse(tools=[TOOL], tool_choice=said).tool_choice == meant
+
+
+@pytest.mark.parametrize("choice", ["none", "auto"])
+def test_choice_without_tools_is_harmless(choice: str) -> None:
+    chat = parse(tools=[], tool_choice=choice, parallel_tool_calls=True)
+    assert (chat.tools, chat.options) == ((), SamplingOptions())
+
+
+def test_unknown_members_of_tools_are_ignored() -> None:
+    extra = {"cache_control": {"type": "ephemeral"}, "x": [1]}
+    one = {**tool("f", **extra), **extra}
+    assert parse(tools=[one]).tools == (ToolSpec(name="f"),)
+
+
+def test_as_many_tools_as_allowed_are_taken() -> None:
+    tools = [tool(f"f{n}") for n in range(MAX_TOOLS)]
+    assert len(parse(tools=tools).tools) == MAX_TOOLS
+
+
+def test_message_with_too_many_calls_is_refused() -> None:
+    message = {"role": "assistant", "tool_calls": [CALL] * (MAX_PARTS + 1)}
+    assert refusal(USER, message).param == "messages[1].tool_calls"
 
 
 @pytest.mark.parametrize(

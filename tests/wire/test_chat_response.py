@@ -16,8 +16,10 @@ from moltbot_gw.events import (
     RunOutcome,
     RunStarted,
     TextDelta,
+    ToolCallDelta,
     Usage,
 )
+from moltbot_gw.messages import ToolCall
 from moltbot_gw.wire.chat_response import (
     ChunkRenderer,
     render_completion,
@@ -92,6 +94,30 @@ def test_reasoning_has_its_own_field() -> None:
     }
 
 
+def test_first_piece_of_a_call_has_id_type_and_name() -> None:
+    assert choice(ToolCallDelta(index=1, id="c1", name="f"))["delta"] == {
+        "tool_calls": [
+            {
+                "index": 1,
+                "id": "c1",
+                "type": "function",
+                "function": {"name": "f", "arguments": ""},
+            }
+        ]
+    }
+
+
+def test_later_piece_of_a_call_has_only_its_arguments() -> None:
+    piece = ToolCallDelta(index=1, arguments='{"a":"\u2028')
+    assert choice(piece) == {
+        "index": 0,
+        "delta": {
+            "tool_calls": [{"index": 1, "function": {"arguments": '{"a":"\u2028'}}]
+        },
+        "finish_reason": None,
+    }
+
+
 @pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
 def test_stream_closes_with_the_finish_reason(reason: FinishReason) -> None:
     outcome = RunOutcome(state="done", finish_reason=reason, ended_at_ms=1)
@@ -137,6 +163,7 @@ def completion(**changes: Any) -> Any:
         "model": "m",
         "text": "hi",
         "reasoning": "",
+        "tool_calls": (),
         "outcome": DONE,
     }
     return json.loads(render_completion(**(fields | changes)))
@@ -157,6 +184,30 @@ def test_whole_answer_is_a_chat_completion() -> None:
 def test_whole_answer_shows_reasoning_apart() -> None:
     message = completion(reasoning="hm", text="")["choices"][0]["message"]
     assert message == {"role": "assistant", "content": "", "reasoning_content": "hm"}
+
+
+@pytest.mark.parametrize(("text", "content"), [("", None), ("See.", "See.")])
+def test_whole_answer_shows_calls_beside_its_words(
+    text: str, content: str | None
+) -> None:
+    calls = [ToolCall("c1", "f", "{}"), ToolCall("c2", "g", '{"a":"é"}')]
+    message = completion(text=text, tool_calls=calls)["choices"][0]["message"]
+    assert message == {
+        "role": "assistant",
+        "content": content,
+        "tool_calls": [
+            {
+                "id": "c1",
+                "type": "function",
+                "function": {"name": "f", "arguments": "{}"},
+            },
+            {
+                "id": "c2",
+                "type": "function",
+                "function": {"name": "g", "arguments": '{"a":"é"}'},
+            },
+        ],
+    }
 
 
 def test_details_of_usage_are_told_where_they_are_known() -> None:

@@ -66,14 +66,28 @@ IGNORED = [
     b"junk",
     b"{",
     b"\xef\xbb\xbf{}",
-    b'{"id":1e999}',
     b'{"id":%b}' % (b"9" * 5000),
-    b'{"id":"\\ud800"}',
-    b'{"type":"req","id":"a","method":"x","params":{"a":"\\udfff"}}',
     b"[" * 100_000,
     b'{"type":"req","id":"a","method":"x","params":%b1%b}'
     % (b"[" * 50_000, b"]" * 50_000),
 ]
+
+
+ODD = [
+    (b'{"id":1e999}', "invalid"),
+    (b'{"id":"\\ud800"}', "invalid"),
+    (b'{"type":"req","id":"a","method":"x","params":{"a":"\\udfff"}}', "a"),
+]
+
+
+@pytest.mark.parametrize(("message", "frame_id"), ODD)
+def test_json_that_is_too_odd_is_answered_all_the_same(
+    control: Control, message: bytes, frame_id: str
+) -> None:
+    client = control.member()
+    client.send(message)
+    (answer,) = client.answers()
+    assert (answer["id"], error_of(answer)["code"]) == (frame_id, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize("message", IGNORED, ids=range(len(IGNORED)))

@@ -240,7 +240,7 @@ def test_connect_without_parameters_is_wrong(control: Control) -> None:
 
 FIRST: list[tuple[str, bytes, tuple[int, str]]] = [
     ("not JSON", b"junk", (1000, "")),
-    ("half a surrogate", b'{"id":"\\ud800"}', (1000, "")),
+    ("half a surrogate", b'{"id":"\\ud800"}', (1008, "invalid request frame")),
     ("no request", b"{}", (1008, "invalid request frame")),
     ("a list", b"[]", (1008, "invalid request frame")),
     ("an event", b'{"type":"event","event":"x"}', (1008, "invalid request frame")),

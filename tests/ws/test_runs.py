@@ -99,6 +99,18 @@ def test_a_silent_run_has_no_payloads(control: Control) -> None:
     assert client.answers()[-1]["payload"]["result"]["payloads"] == []
 
 
+def test_an_answer_of_no_reply_shows_nothing(control: Control) -> None:
+    client = control.member()
+    _, call = start(client, control)
+    play(call, "NO_", "REPLY")
+    messages = client.messages()
+    assert messages[-1]["payload"]["result"]["payloads"] == []
+    told = [m["payload"] for m in messages if "event" in m]
+    assert [one.get("stream") for one in told] == ["lifecycle", "lifecycle", None]
+    assert told[-1]["state"] == "final"
+    assert "message" not in told[-1]
+
+
 def test_a_failed_run_is_an_error_with_a_payload(control: Control) -> None:
     client = control.member()
     _, call = start(client, control)
@@ -240,7 +252,7 @@ SESSIONS: list[tuple[JSON, str]] = [
     ({"sessionKey": "work", "agentId": "beta"}, "agent:beta:work"),
     ({"sessionKey": " agent:beta:work "}, "agent:beta:work"),
     ({"to": "+15551234567"}, MAIN),
-    ({"sessionId": "unheard-of"}, MAIN),
+    ({"sessionId": "unheard-of"}, "agent:main:session:unheard-of"),
 ]
 
 
@@ -679,7 +691,7 @@ def test_whoever_comes_in_the_middle_hears_the_whole_text(control: Control) -> N
     assert states(first)[-1] == "final"
 
 
-def test_whoever_comes_in_the_middle_is_told_as_new_what_is_said_from_then_on(
+def test_whoever_comes_in_the_middle_begins_where_all_others_are(
     control: Control,
 ) -> None:
     _, call = start(control.member(), control)
@@ -689,7 +701,7 @@ def test_whoever_comes_in_the_middle_is_told_as_new_what_is_said_from_then_on(
     call.say("lo")
     control.advance(1.0)
     (event,) = late.events("agent")
-    assert event["payload"]["data"] == {"text": "Hello", "delta": "lo"}
+    assert event["payload"]["data"] == {"text": "Hello", "delta": "Hello"}
     call.finish()
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from msgspec import Meta
+from twisted.internet.defer import CancelledError
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
+from moltbot_gw.agents.finished import REMEMBERED_SECONDS
 from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.service import AgentService
@@ -21,8 +23,10 @@ from moltbot_gw.ws.calls import Call, Method, Params, invalid
 from moltbot_gw.ws.starting import (
     MAX_MESSAGE_CHARS,
     RunKey,
+    check_send_policy,
     content_of,
     key_of,
+    log_run,
     result_of,
 )
 from moltbot_gw.ws.targets import Target, Targets
@@ -108,6 +112,7 @@ class AgentMethods:
             if channel is not None and channel.strip().lower() not in _CHANNELS:
                 raise invalid(f"invalid agent params: unknown channel: {channel[:80]}")
         target = await self._target(params)
+        await check_send_policy(self._store, target.store_key)
         run = await self._agents.start_or_join(
             RunRequest(
                 run_id=params.idempotency_key,
@@ -125,6 +130,7 @@ class AgentMethods:
             )
         )
         if run.outcome is None:
+            log_run(run, call.caller)
             now_ms = int(self._unix_time() * 1000)
             accepted = {"runId": run.run_id, "status": "accepted", "acceptedAt": now_ms}
             call.answer_early(accepted)
@@ -133,6 +139,12 @@ class AgentMethods:
     async def wait(self, call: Call, params: WaitParams) -> Any:
         """Wait for the end of any run, one that is still to come included."""
         ended = self._agents.when_run_ended(params.run_id)
+        if not ended.called and self._agents.find_run(params.run_id) is None:
+            kept = await self._kept(params.run_id)
+            if kept is not None:
+                ended.cancel()
+                ended.addErrback(lambda failure: failure.trap(CancelledError))
+                return kept
         if not ended.called:
             seconds = min(params.timeout_ms, MAX_WAIT_MS) / 1000
             ended.addTimeout(seconds, self._clock)
@@ -140,17 +152,27 @@ class AgentMethods:
             outcome = await ended
         except DeferredTimeout:
             return {"runId": params.run_id, "status": "timeout"}
-        failed = outcome.state == "failed" and outcome.error is not None
-        answer: dict[str, Any] = {
-            "runId": params.run_id,
-            "status": "error" if failed else "ok",
-            "endedAt": outcome.ended_at_ms,
-        }
-        if outcome.started_at_ms is not None:
-            answer["startedAt"] = outcome.started_at_ms
-        if outcome.error is not None and failed:
-            answer["error"] = outcome.error.message
-        return answer
+        error = outcome.error if outcome.state == "failed" else None
+        return _waited(
+            params.run_id,
+            outcome.started_at_ms,
+            outcome.ended_at_ms,
+            None if error is None else error.message,
+        )
+
+    async def _kept(self, run_id: str) -> Any:
+        """Return the answer for a run of an earlier process; None if there is none."""
+        after_ms = int((self._unix_time() - REMEMBERED_SECONDS) * 1000)
+        kept = await self._store.find_kept(run_id, after_ms)
+        if kept is None or kept.outcome is None or kept.run_id != run_id:
+            return None
+        error = kept.outcome.error if kept.outcome.state == "failed" else None
+        return _waited(
+            run_id,
+            kept.outcome.started_at_ms,
+            kept.outcome.ended_at_ms,
+            None if error is None else error.message,
+        )
 
     async def _target(self, params: AgentParams) -> Target:
         agent, session_id = params.agent_id or None, params.session_id or None
@@ -162,8 +184,28 @@ class AgentMethods:
             for session in await self._store.list_sessions():
                 if session.session_id == session_id:
                     return self._targets.find("agent", session.session_key, agent)
+        agent_id = self._targets.default_agent_id
         if agent is not None:
-            return self._targets.main(self._targets.agent("agent", agent))
-        if params.to or session_id is not None:
-            return self._targets.find("agent", "main")
+            agent_id = self._targets.agent("agent", agent)
+        if session_id is not None:
+            # A session of its own: it must not take the place of the main one.
+            own = f"agent:{agent_id}:session:{session_id}"
+            return self._targets.find("agent", own)
+        if agent is not None or params.to:
+            return self._targets.main(agent_id)
         raise invalid("Pass --to <E.164>, --session-id, or --agent to choose a session")
+
+
+def _waited(
+    run_id: str, started_at_ms: int | None, ended_at_ms: int, error: str | None
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "runId": run_id,
+        "status": "ok" if error is None else "error",
+        "endedAt": ended_at_ms,
+    }
+    if started_at_ms is not None:
+        answer["startedAt"] = started_at_ms
+    if error is not None:
+        answer["error"] = error
+    return answer

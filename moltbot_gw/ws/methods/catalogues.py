@@ -10,11 +10,11 @@ import re
 from typing import Any
 
 from moltbot_gw.agents.catalog import KnownModel
+from moltbot_gw.agents.identity import IdentityFile, IdentityLines
 from moltbot_gw.agents.keys import split_key
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.config import normalize_agent_id
 from moltbot_gw.ws.calls import Call, Method, NoParams, Params, Result, invalid
-from moltbot_gw.ws.identity_file import IdentityFile, IdentityLines
 from moltbot_gw.ws.methods.loose import Text1
 from moltbot_gw.ws.targets import Targets
 

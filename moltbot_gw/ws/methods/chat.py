@@ -14,12 +14,20 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.thinking import Thinking
 from moltbot_gw.errors import RunAborted
+from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import UserMessage
 from moltbot_gw.ws.attachments import Attachment, images_of
 from moltbot_gw.ws.calls import Call, Method, MethodError, Params, invalid
-from moltbot_gw.ws.starting import MAX_MESSAGE_CHARS, RunKey, content_of, key_of
+from moltbot_gw.ws.starting import (
+    MAX_MESSAGE_CHARS,
+    RunKey,
+    check_send_policy,
+    content_of,
+    key_of,
+    log_run,
+)
 from moltbot_gw.ws.system_events import SystemEvents
-from moltbot_gw.ws.targets import Target, Targets
+from moltbot_gw.ws.targets import Targets
 
 Key1 = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
 RunId = Annotated[str, Meta(min_length=1)]
@@ -55,11 +63,13 @@ class ChatMethods:
         self,
         *,
         agents: AgentService,
+        store: ISessionStore,
         targets: Targets,
         unix_time: Callable[[], float],
         system_events: SystemEvents,
     ) -> None:
         self._agents = agents
+        self._store = store
         self._targets = targets
         self._unix_time = unix_time
         self._system_events = system_events
@@ -79,9 +89,12 @@ class ChatMethods:
         target = self._targets.find("chat.send", params.session_key)
         if params.message.strip().lower() in _STOP_WORDS and not images:
             return self._stop(target.store_key, None, "stop")
+        await check_send_policy(self._store, target.store_key)
         run_id = params.idempotency_key
         running = self._agents.find_run(run_id)
         key = key_of("chat.send", params, run_id)
+        news = self._system_events.peek(target.store_key)
+        content = content_of(self._text(params.message, news), images)
         run = await self._agents.start_or_join(
             RunRequest(
                 run_id=run_id,
@@ -91,7 +104,7 @@ class ChatMethods:
                 store_key=target.store_key,
                 new_session_id=new_uuid(),
                 anonymous=False,
-                messages=(UserMessage(content_of(self._text(params, target), images)),),
+                messages=(UserMessage(content),),
                 key=key,
                 thinking=params.thinking,
             )
@@ -99,7 +112,8 @@ class ChatMethods:
         if run.outcome is None and run is running:
             return {"runId": run.run_id, "status": "in_flight"}
         if run.outcome is None:
-            self._system_events.take(target.store_key)
+            log_run(run, call.caller)
+            self._system_events.forget(target.store_key, news)
             return {"runId": run.run_id, "status": "started"}
         if run.outcome.state == "failed" and run.outcome.error is not None:
             summary = run.outcome.error.message
@@ -130,9 +144,8 @@ class ChatMethods:
         run_ids = [run.run_id for run in runs]
         return {"ok": True, "aborted": bool(runs), "runIds": run_ids}
 
-    def _text(self, params: SendParams, target: Target) -> str:
+    def _text(self, message: str, events: list[str]) -> str:
         """Return the message, after what its agent has not been told yet."""
-        events = self._system_events.peek(target.store_key)
         now = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._unix_time()))
         lines = [f"System: [{now}] {event}" for event in events]
-        return "\n".join([*lines, params.message])
+        return "\n".join([*lines, message])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Annotated, Any
 
 from msgspec import Meta
 
-from moltbot_gw.devices.pairing import PairingStore, Resolved
+from moltbot_gw.devices.pairing import IssuedToken, PairingStore, Resolved
 from moltbot_gw.ws.calls import Call, Caller, Method, NoParams, Params, invalid
+from moltbot_gw.ws.shield import to_the_end
 
 Text1 = Annotated[str, Meta(min_length=1, max_length=200)]
 
@@ -84,27 +85,27 @@ class DeviceMethods:
         for request in pending:
             if request.request_id == params.request_id:
                 _check_scopes(call.caller, request.scopes or ())
-        resolved = await self._pairing.approve(params.request_id)
-        self._tell(resolved)
+        resolved = await to_the_end(
+            self._resolve(self._pairing.approve(params.request_id))
+        )
         return {"requestId": resolved.request_id, "device": resolved.device}
 
     async def reject(self, call: Call, params: RequestParams) -> Any:
         """Keep a device out."""
-        resolved = await self._pairing.reject(params.request_id)
-        self._tell(resolved)
+        resolved = await to_the_end(
+            self._resolve(self._pairing.reject(params.request_id))
+        )
         return {"requestId": resolved.request_id, "deviceId": resolved.device_id}
 
     async def rotate(self, call: Call, params: RotateParams) -> Any:
-        """Give a device another token."""
+        """Give a device another token, and end what was begun with the old one."""
         scopes = params.scopes
         if scopes is None:
             _, paired = await self._pairing.list()
             held = [d.scopes for d in paired if d.device_id == params.device_id]
             scopes = tuple(held[0] or ()) if held else ()
         _check_scopes(call.caller, scopes)
-        issued = await self._pairing.rotate(
-            params.device_id, params.role, params.scopes
-        )
+        issued = await to_the_end(self._rotate(params))
         return {
             "deviceId": params.device_id,
             "role": issued.role,
@@ -115,13 +116,29 @@ class DeviceMethods:
 
     async def revoke(self, call: Call, params: RevokeParams) -> Any:
         """Make a device's token worthless, and end what was begun with it."""
-        revoked_at_ms = await self._pairing.revoke(params.device_id, params.role)
-        self._dismiss(params.device_id, params.role)
+        revoked_at_ms = await to_the_end(self._revoke(params.device_id, params.role))
         return {
             "deviceId": params.device_id,
             "role": params.role,
             "revokedAtMs": revoked_at_ms,
         }
+
+    async def _resolve(self, deciding: Awaitable[Resolved]) -> Resolved:
+        resolved = await deciding
+        self._tell(resolved)
+        return resolved
+
+    async def _rotate(self, params: RotateParams) -> IssuedToken:
+        issued = await self._pairing.rotate(
+            params.device_id, params.role, params.scopes
+        )
+        self._dismiss(params.device_id, params.role)
+        return issued
+
+    async def _revoke(self, device_id: str, role: str) -> int:
+        revoked_at_ms = await self._pairing.revoke(device_id, role)
+        self._dismiss(device_id, role)
+        return revoked_at_ms
 
 
 def _check_scopes(caller: Caller, scopes: Collection[str]) -> None:

@@ -18,6 +18,7 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import build_roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.config import Config, decode_hook
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import Usage
@@ -160,6 +161,7 @@ class Desk:
             unix_time=self.now,
             fresh_after_ms=lambda key: 0,
             max_run_bytes=1000,
+            prepare_workspace=leave_workspace,
         )
         self.targets = Targets(
             self.roster, global_scope=config.session.scope == "global"
@@ -346,3 +348,10 @@ def _at_once(work: Callable[[], Any]) -> Deferred[Any]:
         failed: Deferred[Any] = Deferred()
         failed.errback(Failure())
         return failed
+
+
+def taken(events: SystemEvents, key: str) -> list[str]:
+    """Return what waits for a session, and forget it, as a message does."""
+    texts = events.peek(key)
+    events.forget(key, texts)
+    return texts

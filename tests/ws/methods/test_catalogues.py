@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moltbot_gw.ws.identity_file import MAX_FILE_BYTES
+from moltbot_gw.agents.identity import MAX_FILE_BYTES
 from tests.ws.methods.support import Desk, caller_of
 
 READER = caller_of("read")

@@ -6,8 +6,20 @@ import msgspec
 import pytest
 from twisted.internet.task import Clock
 
-from moltbot_gw.ws.presence import MAX_ENTRIES, Presence, Report
-from tests.ws.methods.support import NOW, NOW_MS, Desk, caller_of
+from moltbot_gw.ws.presence import (
+    MAX_ENTRIES,
+    MAX_FIELD_CHARS,
+    MAX_ITEMS,
+    Presence,
+    Report,
+)
+from tests.ws.methods.support import (
+    NOW,
+    NOW_MS,
+    Desk,
+    caller_of,
+    taken,
+)
 
 
 def presence_on(clock: Clock) -> Presence:
@@ -199,7 +211,7 @@ def test_system_event_is_presence_and_news_for_the_agent(desk: Desk) -> None:
         "what": "else",
     }
     assert desk.ask("system-event", event) == {"ok": True}
-    assert desk.events.take("agent:main:main") == ["the door opened"]
+    assert taken(desk.events, "agent:main:main") == ["the door opened"]
     [told] = desk.hub.told
     assert told.name == "presence"
     [entry] = [one for one in told.payload["presence"] if one["host"] == "Door"]
@@ -217,7 +229,7 @@ def test_presence_lines_tell_the_agent_of_changes_only(desk: Desk) -> None:
     desk.ask("system-event", {"text": line})
     desk.ask("system-event", {"text": line})
     desk.ask("system-event", {"text": line, "mode": "node"})
-    assert desk.events.take("agent:main:main") == [
+    assert taken(desk.events, "agent:main:main") == [
         "Node: Pad · ip 10.0.0.2 · version 1.2 · mode app",
         "Node · mode node",
     ]
@@ -229,3 +241,12 @@ def test_system_event_needs_words(desk: Desk, text: object) -> None:
         "INVALID_REQUEST",
         "text required",
     )
+
+
+def test_client_cannot_fill_the_list_with_long_words() -> None:
+    presence = presence_on(Clock())
+    words = "x" * (MAX_FIELD_CHARS + 1)
+    presence.connected(caller_of(*[words + str(n) for n in range(64)], platform=words))
+    [entry] = others(presence)
+    assert entry["platform"] == words[:MAX_FIELD_CHARS]
+    assert len(json.dumps(entry)) < (MAX_ITEMS + 4) * (MAX_FIELD_CHARS + 20)

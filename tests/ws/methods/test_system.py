@@ -11,7 +11,15 @@ from moltbot_gw.events import Usage
 from moltbot_gw.ws.health import Health
 from moltbot_gw.ws.system_events import MAX_CHARS, MAX_SESSIONS, SystemEvents
 from tests.support.gateway import LogTape
-from tests.ws.methods.support import KEY, NOW_MS, STORE_PATH, Desk, caller_of, wait
+from tests.ws.methods.support import (
+    KEY,
+    NOW_MS,
+    STORE_PATH,
+    Desk,
+    caller_of,
+    taken,
+    wait,
+)
 
 READER = caller_of("read")
 
@@ -242,7 +250,7 @@ def test_heartbeats_need_a_boolean(desk: Desk, params: Any) -> None:
 def test_wake_is_news_for_the_main_session(desk: Desk) -> None:
     writer = caller_of("write")
     assert desk.ask("wake", {"mode": "now", "text": "up!"}, writer) == {"ok": True}
-    assert desk.events.take(KEY) == ["up!"]
+    assert desk.events.peek(KEY) == ["up!"]
 
 
 @pytest.mark.parametrize(
@@ -296,25 +304,25 @@ def test_system_events_are_kept_in_order_without_repetition() -> None:
     for text in ("a", "a", "b", "a", "  "):
         events.add("k", text)
     assert events.peek("k") == ["a", "b", "a"]
-    assert events.take("k") == ["a", "b", "a"]
-    assert events.take("k") == []
+    assert taken(events, "k") == ["a", "b", "a"]
+    assert taken(events, "k") == []
     assert events.peek("k") == []
 
 
 def test_blank_news_are_none() -> None:
     events = SystemEvents()
     events.add("k", " ")
-    assert events.take("k") == []
+    assert taken(events, "k") == []
 
 
 def test_system_events_are_bounded() -> None:
     events = SystemEvents()
     for number in range(30):
         events.add("k", f"{number} " + "x" * MAX_CHARS)
-    kept = events.take("k")
+    kept = taken(events, "k")
     assert [text.split()[0] for text in kept] == [str(n) for n in range(10, 30)]
     assert {len(text) for text in kept} == {MAX_CHARS}
     for number in range(MAX_SESSIONS + 1):
         events.add(str(number), "x")
-    assert events.take("0") == []
-    assert events.take("1") == ["x"]
+    assert taken(events, "0") == []
+    assert taken(events, "1") == ["x"]

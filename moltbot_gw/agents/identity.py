@@ -1,7 +1,7 @@
 """What an agent says of itself in ``IDENTITY.md`` of its workspace.
 
-Lines such as ``- Name: X``, ``- Emoji: Y``, ``- Avatar: Z``; the words may stand in
-asterisks.  The template's own hints, in brackets, say nothing.
+Lines such as ``- Name: X``, ``- Emoji: Y``, ``- Theme: Z``, ``- Avatar: A``; the words
+may stand in asterisks.  The template's own hints, in brackets, say nothing.
 
 Source: upstream ``src/agents/identity-file.ts``.
 """
@@ -20,7 +20,7 @@ MAX_FILE_BYTES = 64 * 1024
 MAX_VALUE_CHARS = 1000
 
 _LINE = re.compile(
-    r"^[ \t]*-?[ \t*_]*(name|emoji|avatar)[ \t*_]*:([^\n]*)$", re.I | re.M
+    r"^[ \t]*-?[ \t*_]*(name|emoji|theme|avatar)[ \t*_]*:([^\n]*)$", re.I | re.M
 )
 _Signature = tuple[int, int, int]
 
@@ -30,6 +30,7 @@ class IdentityLines(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | None = None
     emoji: str | None = None
+    theme: str | None = None
     avatar: str | None = None
 
 
