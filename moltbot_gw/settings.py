@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import attrs
 
@@ -120,14 +121,26 @@ def load_settings(
 def _find_port(options: CommandLine, loaded: LoadedConfig) -> int:
     if options.port is not None:
         return options.port
+    return find_port(loaded, dev=options.dev)[0]
+
+
+def find_port(
+    loaded: LoadedConfig, *, dev: bool
+) -> tuple[int, Literal["env", "config", "dev"]]:
+    """Return the port of this machine's gateway, and where it was read.
+
+    In the dev mode the usual port counts as none, so that a gateway that is tried out
+    keeps off the one in use.  Raises ``StartRefused``.
+    """
     text = loaded.environ.get("CLAWDBOT_GATEWAY_PORT", "").strip()
     if text:
         if not _PORT.fullmatch(text) or not 0 < int(text) < 65536:
             raise StartRefused("CLAWDBOT_GATEWAY_PORT is not a port number")
-        return int(text)
-    if options.dev and not loaded.exists:
-        return DEV_PORT
-    return loaded.config.gateway.port
+        return int(text), "env"
+    port = loaded.config.gateway.port
+    if dev and port == Config().gateway.port:
+        return DEV_PORT, "dev"
+    return port, "config"
 
 
 def _find_secret(

@@ -100,6 +100,9 @@ def test_notices_of_the_file_are_kept(tmp_path: Path) -> None:
         (None, {"port": 7000}, {"CLAWDBOT_GATEWAY_PORT": "bad"}, 7000),
         (None, {"dev": True}, {"CLAWDBOT_GATEWAY_PORT": "6000"}, 6000),
         (None, {"dev": True}, {}, DEV_PORT),
+        ({"gateway": {"bind": "loopback"}}, {"dev": True}, {}, DEV_PORT),
+        ({"gateway": {"port": 5000}}, {"dev": True}, {}, 5000),
+        ({"gateway": {"port": 5000}}, {"dev": True, "port": 7000}, {}, 7000),
         (None, {}, {}, 18789),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 from uuid import uuid4
@@ -11,15 +12,16 @@ import click
 from moltbot_gw.cli.agentrun import AgentRun, Interrupted
 from moltbot_gw.cli.calling import explain, in_reactor
 from moltbot_gw.cli.output import Failure, printable, warn, write, write_json
-from moltbot_gw.cli.reach import Flags, find_reach
+from moltbot_gw.cli.reach import Flags, Reach, find_reach
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
 from moltbot_gw.client import ClientError
 from moltbot_gw.config import Secret
 
 _LEVELS = ("off", "minimal", "low", "medium", "high", "xhigh")
-_MAX_STDIN_CHARS = 1_000_000
+_MAX_STDIN_BYTES = 1_000_000
 _DEFAULT_SECONDS = 600
 _GRACE_SECONDS = 30
+_UNKNOWN = re.compile('unknown agent id "(.*)"', re.DOTALL)
 _WIRE_NAMES = {
     "agent_id": "agentId",
     "to": "to",
@@ -55,7 +57,8 @@ _WIRE_NAMES = {
 def agent(surroundings: Surroundings, /, as_json: bool, **given: Any) -> None:
     """Send a message to an agent and show its answer.
 
-    On a terminal the answer is shown as it comes; Ctrl-C aborts the run (status 130).
+    On a terminal the answer is shown as it comes; Ctrl-C aborts the run (status 130),
+    as SIGTERM does (143).
     """
     params = request_params(given)
     config = surroundings.load_or_refuse().config
@@ -78,11 +81,11 @@ def agent(surroundings: Surroundings, /, as_json: bool, **given: Any) -> None:
         payload = in_reactor(run.run)
     except ClientError as error:
         run.finish_line()
-        raise Failure(explain_run(error, reach, given["agent_id"])) from None
+        raise Failure(explain_run(error, reach)) from None
     except Interrupted as end:
         run.finish_line()
         warn(str(end))
-        raise click.Abort from None
+        raise click.exceptions.Exit(128 + end.number) from None
     if as_json:
         write_json(payload)
     else:
@@ -92,9 +95,7 @@ def agent(surroundings: Surroundings, /, as_json: bool, **given: Any) -> None:
 
 def request_params(given: dict[str, Any]) -> dict[str, Any]:
     """Return what is asked of the gateway; end the command if it makes no sense."""
-    message = given["message"]
-    if message is None and not sys.stdin.isatty():
-        message = sys.stdin.read(_MAX_STDIN_CHARS).rstrip("\n")
+    message = find_message(given["message"])
     if not message or not message.strip():
         raise Failure("Message (--message) is required")
     chosen = ("to", "session_id", "agent_id", "session_key")
@@ -114,6 +115,26 @@ def request_params(given: dict[str, Any]) -> dict[str, Any]:
     return {**params, **named}
 
 
+def find_message(given: str | None) -> str | None:
+    """Return the message that was *given*, or else what stdin has; None at a terminal.
+
+    Ends the command if the message is not UTF-8, or too long.
+    """
+    if given is None and sys.stdin.isatty():
+        return None
+    if given is None:
+        data = sys.stdin.buffer.read(_MAX_STDIN_BYTES + 1)
+    else:
+        # Python keeps bytes of the command line that are no text as surrogates.
+        data = given.encode(errors="surrogateescape")
+    if len(data) > _MAX_STDIN_BYTES:
+        raise Failure(f"The message is longer than {_MAX_STDIN_BYTES} bytes")
+    try:
+        return data.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise Failure("The message is not UTF-8") from None
+
+
 def parse_seconds(text: str | None) -> int | None:
     """Return the seconds of ``--timeout``; end the command if they are none."""
     if text is None:
@@ -123,11 +144,12 @@ def parse_seconds(text: str | None) -> int | None:
     return int(text)
 
 
-def explain_run(error: ClientError, reach: Any, agent_id: str | None) -> str:
+def explain_run(error: ClientError, reach: Reach) -> str:
     """Return why there is no answer; for an unknown agent, where the known ones are."""
-    if "unknown agent id" in str(error):
+    unknown = _UNKNOWN.search(str(error))
+    if unknown is not None:
         return (
-            f'Unknown agent id "{agent_id}". Use "moltbot agents list" to see'
+            f'Unknown agent id "{unknown[1]}". Use "moltbot agents list" to see'
             " configured agents."
         )
     return explain(error, reach)

@@ -1,4 +1,4 @@
-"""One run of an agent, watched from a terminal: its text as it comes, Ctrl-C."""
+"""One run of an agent, watched from a terminal: its text as it comes, its signals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
+from moltbot_gw.cli.answers import checked
 from moltbot_gw.cli.reach import Reach
 from moltbot_gw.client import Event, GatewayConnection, connect
 
@@ -16,8 +18,15 @@ ABORT_SECONDS = 3.0
 """How long an aborted run may take to say its end."""
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class Interrupted(Exception):
-    """The user pressed Ctrl-C."""
+    """The signal *number* came: the user pressed Ctrl-C, or the process shall end."""
+
+    def __init__(self, words: str, number: int) -> None:
+        super().__init__(words)
+        self.number = number
 
 
 class AgentRun:
@@ -42,7 +51,8 @@ class AgentRun:
         self._show = show
         self._pieces: list[str] = []
         self._session_key: str | None = params.get("sessionKey")
-        self._interrupted = False
+        self._signal: int | None = None
+        self._connection: GatewayConnection | None = None
 
     @property
     def shown(self) -> str:
@@ -56,26 +66,40 @@ class AgentRun:
 
     async def run(self, reactor: Any) -> Any:
         """Return the final answer; raise ``Interrupted`` or a ``ClientError``."""
+        # A reactor sets its own handlers of signals when it starts.
+        await deferLater(reactor, 0)
+        work = Deferred.fromCoroutine(self._work(reactor))
+        try:
+            with _signals(reactor, lambda number: self._stop(reactor, work, number)):
+                payload = await work
+        except CancelledError:
+            raise self._interruption() from None
+        if self._signal is not None:
+            raise Interrupted("The run was aborted.", self._signal)
+        return payload
+
+    async def _work(self, reactor: Any) -> Any:
         reach = self._reach
         connection = await connect(reactor, reach.target, timeout=reach.timeout)
         try:
             if self._session_key is None:
                 self._session_key = self._likely_key(connection)
             connection.events(self._note)
-            answer: Deferred[Any] = Deferred.fromCoroutine(
-                connection.request(
-                    "agent", self._params, timeout=self._seconds, expect_final=True
-                )
+            self._connection = connection
+            answer = await connection.request(
+                "agent", self._params, timeout=self._seconds, expect_final=True
             )
-            with _interrupts(reactor, lambda: self._abort(reactor, connection, answer)):
-                payload = await answer
-        except CancelledError:
-            raise Interrupted("The run was not heard to end; it may go on.") from None
+            return checked("agent", answer)
         finally:
             await connection.close()
-        if self._interrupted:
-            raise Interrupted("The run was aborted.")
-        return payload
+
+    def _interruption(self) -> Interrupted:
+        """Return the end of a run that was not heard to end."""
+        assert self._signal is not None, "nothing else cancels"
+        if self._connection is None:
+            return Interrupted("The run was not begun.", self._signal)
+        words = "The run was not heard to end; it may go on."
+        return Interrupted(words, self._signal)
 
     def _note(self, event: Event) -> None:
         payload = event.payload
@@ -106,39 +130,38 @@ class AgentRun:
             return defaults.main_session_key
         return f"agent:{agent_id}:{defaults.main_key}"
 
-    def _abort(
-        self, reactor: Any, connection: GatewayConnection, answer: Deferred[Any]
-    ) -> None:
-        """Abort the run; a second Ctrl-C does not wait for that."""
-        if self._interrupted:
-            answer.cancel()
+    def _stop(self, reactor: Any, work: Deferred[Any], number: int) -> None:
+        """Abort the run; a second signal does not wait for that."""
+        again, self._signal = self._signal is not None, number
+        if again or self._connection is None:
+            work.cancel()
             return
-        self._interrupted = True
         params = {"sessionKey": self._session_key, "runId": self._run_id}
         asking = Deferred.fromCoroutine(
-            connection.request("chat.abort", params, timeout=ABORT_SECONDS)
+            self._connection.request("chat.abort", params, timeout=ABORT_SECONDS)
         )
         # Whatever it says: the run ends, or the time is up.
         asking.addErrback(lambda _: None)
-        timer = reactor.callLater(ABORT_SECONDS, answer.cancel)
-        answer.addBoth(_passing(lambda: timer.active() and timer.cancel()))
+        timer = reactor.callLater(ABORT_SECONDS, work.cancel)
+        work.addBoth(_passing(lambda: timer.active() and timer.cancel()))
 
 
 @contextmanager
-def _interrupts(reactor: Any, handler: Callable[[], None]) -> Iterator[None]:
-    """Call *handler* in the reactor for each SIGINT, instead of what was before.
+def _signals(reactor: Any, handler: Callable[[int], None]) -> Iterator[None]:
+    """Call *handler* in the reactor with each SIGINT and SIGTERM, not what was before.
 
     To be used while the reactor runs: it sets its own handlers when it starts.
     """
 
-    def interrupt(number: int, frame: object) -> None:
-        reactor.callFromThread(handler)
+    def note(number: int, frame: object) -> None:
+        reactor.callFromThread(handler, number)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {number: signal.signal(number, note) for number in _SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _passing(action: Callable[[], object]) -> Callable[[Any], Any]:

@@ -7,17 +7,21 @@ from typing import Any
 import click
 
 from moltbot_gw.cli.calling import call
+from moltbot_gw.cli.lazy import pass_on
 from moltbot_gw.cli.output import write, write_json
 from moltbot_gw.cli.reach import find_reach, flags_of, reach_options
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
 
 
 @click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Write the list as JSON.")
 @click.pass_context
-def agents(ctx: click.Context, /) -> None:
+def agents(ctx: click.Context, /, as_json: bool) -> None:
     """List the agents (the same as ``agents list``)."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_agents)
+        ctx.invoke(list_agents, as_json=as_json)
+    else:
+        pass_on(ctx, as_json=as_json)
 
 
 @agents.command("list")

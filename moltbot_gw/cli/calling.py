@@ -10,6 +10,7 @@ import attrs
 import click
 from twisted.internet.defer import Deferred
 
+from moltbot_gw.cli.answers import checked
 from moltbot_gw.cli.output import Failure
 from moltbot_gw.cli.reach import Reach
 from moltbot_gw.client import (
@@ -64,18 +65,23 @@ async def ask(
     params: Any = None,
     *,
     expect_final: bool = False,
+    raw: bool = False,
 ) -> Any:
-    """Connect, ask one thing, close; all of it within the time of *reach*."""
+    """Connect, ask one thing, close; all of it within the time of *reach*.
+
+    With *raw* the answer may be anything; else it is what the method answers.
+    """
     deadline = reactor.seconds() + reach.timeout
     connection = await connect(reactor, reach.target, timeout=reach.timeout)
     try:
         left = max(deadline - reactor.seconds(), 0.001)
         with _whole_time(reach.timeout):
-            return await connection.request(
+            answer = await connection.request(
                 method, params, timeout=left, expect_final=expect_final
             )
     finally:
         await connection.close()
+    return answer if raw else checked(method, answer)
 
 
 @contextmanager
@@ -93,15 +99,18 @@ def call(
     params: Any = None,
     *,
     expect_final: bool = False,
+    raw: bool = False,
     failing: str = "",
 ) -> Any:
     """Return the answer to one request; end the command on errors.
 
-    *failing* goes before the error's words.
+    *failing* goes before the error's words; for *raw* see ``ask``.
     """
 
     async def work(reactor: Any) -> Any:
-        return await ask(reactor, reach, method, params, expect_final=expect_final)
+        return await ask(
+            reactor, reach, method, params, expect_final=expect_final, raw=raw
+        )
 
     return talk(reach, work, failing=failing)
 
@@ -159,7 +168,7 @@ async def probe(reactor: Any, reach: Reach, *methods: str) -> Probe:
     errors: list[ClientError] = []
     for name, one in waiting.items():
         try:
-            answers[name] = await one
+            answers[name] = checked(name, await one)
         except ClientError as error:
             errors.append(error)
     await connection.close()

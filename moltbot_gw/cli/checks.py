@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import attrs
 
 from moltbot_gw.auth import find_weakness
-from moltbot_gw.cli.reach import Reach
+from moltbot_gw.cli.reach import Reach, identity_path
 from moltbot_gw.cli.surroundings import Surroundings
 from moltbot_gw.client.target import parse_address
 from moltbot_gw.config import ConfigError, LoadedConfig, Secret
@@ -58,14 +58,18 @@ def check_state(
     folder = surroundings.state
     if not folder.exists():
         message = f"{folder} does not exist; the gateway makes it when it starts"
-        return [Finding(check="state", level="note", message=message)]
-    found = [*_check_modes(folder, loaded), *_check_writable(folder)]
+        note = Finding(check="state", level="note", message=message)
+        return [note, *_check_modes(_private_paths(surroundings, loaded))]
+    found = [
+        *_check_modes(_private_paths(surroundings, loaded)),
+        *_check_writable(folder),
+    ]
     ok = Finding(check="state", level="ok", message=f"{folder} is private and writable")
     return found or [ok]
 
 
-def _check_modes(folder: Path, loaded: LoadedConfig | None) -> Iterator[Finding]:
-    for path, wanted in _private_paths(folder, loaded):
+def _check_modes(private: Iterable[tuple[Path, int]]) -> Iterator[Finding]:
+    for path, wanted in private:
         try:
             mode = stat.S_IMODE(path.stat().st_mode)
         except OSError:
@@ -80,11 +84,17 @@ def _check_modes(folder: Path, loaded: LoadedConfig | None) -> Iterator[Finding]
 
 
 def _private_paths(
-    folder: Path, loaded: LoadedConfig | None
+    surroundings: Surroundings, loaded: LoadedConfig | None
 ) -> Iterator[tuple[Path, int]]:
     """Return what must be its owner's alone, and the mode for it."""
+    folder = surroundings.state
     if loaded is not None and loaded.exists:
         yield loaded.path, 0o600
+    # The device is the machine's, whatever state folder is used.
+    identity = identity_path(surroundings.home)
+    if identity.parent != folder / "identity":
+        yield identity.parent, 0o700
+        yield identity, 0o600
     left = _MAX_FILES
     for place in (folder, *(folder / name for name in _PRIVATE_FOLDERS)):
         if not place.is_dir():

@@ -30,10 +30,15 @@ def config() -> None:
 
 
 @config.command("path")
+@click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
 @pass_surroundings
-def show_path(surroundings: Surroundings) -> None:
+def show_path(surroundings: Surroundings, /, as_json: bool) -> None:
     """Write where the configuration file is, or would be."""
-    write(str(_file(surroundings).path))
+    path = _file(surroundings).path
+    if as_json:
+        write_json({"path": str(path), "exists": path.exists()})
+    else:
+        write(str(path))
 
 
 @config.command()
@@ -42,17 +47,31 @@ def show_path(surroundings: Surroundings) -> None:
 def validate(surroundings: Surroundings, /, as_json: bool) -> None:
     """Check the configuration file; status 1 if something is wrong with it."""
     file = _file(surroundings)
-    found = file.snapshot().to_wire()
+    snapshot = file.snapshot()
+    found = snapshot.to_wire()
+    if snapshot.valid:
+        found["warnings"] += _model_warnings(surroundings)
     if as_json:
         names = ("path", "exists", "valid", "issues", "warnings", "legacyIssues")
         write_json({name: found[name] for name in names})
     for warning in found["warnings"]:
         click.echo(for_stdout(f"Note: {warning['message']}"), err=True)
     if not found["valid"]:
-        raise Failure(_invalid(file, file.snapshot().issues))
+        raise Failure(_invalid(file, snapshot.issues))
     if not as_json:
         missing = "" if found["exists"] else " (no file; everything is default)"
         write(f"Config valid: {file.path}{missing}")
+
+
+def _model_warnings(surroundings: Surroundings) -> list[dict[str, str]]:
+    """Return a warning for each agent that cannot run for want of a provider."""
+    # The other commands of this group have no need of Twisted.
+    from moltbot_gw.cli.checks_models import describe, find_orphans
+
+    return [
+        {"path": one.path, "message": f"{describe(one)} ({one.fix})"}
+        for one in find_orphans(surroundings.load().config, surroundings.home)
+    ]
 
 
 @config.command()

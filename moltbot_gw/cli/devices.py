@@ -8,9 +8,14 @@ from typing import Any
 import click
 
 from moltbot_gw.cli.calling import call
-from moltbot_gw.cli.output import age, write, write_json
+from moltbot_gw.cli.output import age, warn, write, write_json
 from moltbot_gw.cli.reach import find_reach, flags_of, reach_options
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
+
+_HIDDEN = (
+    "The token is not shown. The device is given it when it connects next with the"
+    " shared secret; to see it here, rotate with --show-token."
+)
 
 
 @click.group()
@@ -34,6 +39,8 @@ def list_devices(surroundings: Surroundings, /, as_json: bool, **given: Any) -> 
         write(f"{heading} ({len(rows)})")
         for row in rows:
             write(f"- {_device_line(row, now_ms)}")
+            if row.get("requestId") and row.get("scopes"):
+                write(f"  asks for {', '.join(row['scopes'])}")
 
 
 def _device_line(row: dict[str, Any], now_ms: float) -> str:
@@ -115,6 +122,8 @@ def rotate(
         params["scopes"] = list(scopes)
     answer = call(reach, "device.token.rotate", params)
     write_json(answer if show_token else _without_tokens(answer))
+    if not show_token:
+        warn(_HIDDEN)
 
 
 @devices.command()

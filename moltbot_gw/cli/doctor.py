@@ -15,8 +15,9 @@ from moltbot_gw.cli.checks import (
     check_state,
     check_transport,
 )
+from moltbot_gw.cli.checks_models import check_models
 from moltbot_gw.cli.checks_network import check_gateway, check_providers
-from moltbot_gw.cli.output import Failure, write, write_json
+from moltbot_gw.cli.output import Failure, counted, write, write_json
 from moltbot_gw.cli.reach import find_reach, flags_of, reach_options
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
 
@@ -45,7 +46,7 @@ def doctor(
             if one.fix:
                 write(f"     Fix: {one.fix}")
     if wrong:
-        raise Failure(f"{len(wrong)} thing(s) to mend.")
+        raise Failure(f"{counted(len(wrong), 'thing')} to mend.")
 
 
 def examine(
@@ -61,6 +62,7 @@ def examine(
         return [*findings, attrs.evolve(why, fix="correct the configuration")]
     if loaded is not None:
         findings += check_secret(reach)
+        findings += check_models(loaded.config, surroundings.home)
     findings += check_transport(reach)
     if offline:
         return findings

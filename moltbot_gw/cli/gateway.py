@@ -16,13 +16,15 @@ import click
 from moltbot_gw.cli.calling import call
 from moltbot_gw.cli.gateway_status import probe_gateways, status
 from moltbot_gw.cli.health import health_text
-from moltbot_gw.cli.output import Failure, write, write_json
+from moltbot_gw.cli.lazy import pass_on
+from moltbot_gw.cli.output import Failure, counted, write, write_json
 from moltbot_gw.cli.reach import find_reach, flags_of, reach_options
 from moltbot_gw.cli.status import usage_line
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_BIND_MODES = ("loopback", "lan", "tailnet", "auto", "custom")
 _PASSED_ON = ("config", "port", "bind", "auth", "token", "password")
 
 
@@ -57,6 +59,8 @@ def gateway(ctx: click.Context, /, **given: Any) -> None:
     """Run the gateway in the foreground, or ask it things."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(run, **given)
+    else:
+        pass_on(ctx, **given)
 
 
 @gateway.command()
@@ -73,7 +77,8 @@ def run(surroundings: Surroundings, /, **given: Any) -> None:
 
 
 def daemon_words(surroundings: Surroundings, given: dict[str, Any]) -> list[str]:
-    """Return the command line of the daemon."""
+    """Return the command line of the daemon; end the command if it is a wrong one."""
+    _check_words(given)
     twistd = Path(sys.executable).with_name("twistd")
     script = str(twistd) if twistd.exists() else shutil.which("twistd")
     if script is None:
@@ -82,6 +87,17 @@ def daemon_words(surroundings: Surroundings, given: dict[str, Any]) -> list[str]
     words += [f"--{name}={given[name]}" for name in _PASSED_ON if given[name]]
     words += [f"--endpoint={text}" for text in given["endpoints"]]
     return words + (["--dev"] if given["dev"] or surroundings.dev else [])
+
+
+def _check_words(given: dict[str, Any]) -> None:
+    """Refuse here what twistd would refuse in words for its own users."""
+    port, bind, auth = given["port"], given["bind"], given["auth"]
+    if port and not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+        raise Failure("Invalid port (use a number from 0 to 65535; 0: any free one)")
+    if bind and bind not in _BIND_MODES:
+        raise Failure(f"Invalid --bind (use {', '.join(_BIND_MODES)})")
+    if auth and auth not in ("token", "password"):
+        raise Failure('Invalid --auth (use "token" or "password")')
 
 
 gateway.add_command(status)
@@ -109,12 +125,14 @@ def call_method(
         parsed = json.loads(params)
     except (ValueError, RecursionError) as error:
         raise Failure(f"Gateway call failed: --params is not JSON: {error}") from None
+    surroundings.warn_if_invalid()
     reach = find_reach(surroundings, flags_of(given), strict=False)
     answer = call(
         reach,
         method,
         parsed,
         expect_final=expect_final,
+        raw=True,
         failing="Gateway call failed: ",
     )
     if not as_json:
@@ -128,6 +146,7 @@ def call_method(
 @pass_surroundings
 def gateway_health(surroundings: Surroundings, /, as_json: bool, **given: Any) -> None:
     """Ask for the health of the running gateway."""
+    surroundings.warn_if_invalid()
     reach = find_reach(surroundings, flags_of(given), strict=False)
     started = time.monotonic()
     summary = call(reach, "health", failing="Gateway health failed: ")
@@ -160,7 +179,7 @@ def usage_cost(
     if as_json:
         write_json(usage)
         return
-    write(f"Usage cost ({days} days)")
+    write(f"Usage cost ({counted(days, 'day')})")
     write(f"Total: {usage_line(usage)}")
     missing = (usage.get("totals") or {}).get("missingCostEntries")
     if missing:

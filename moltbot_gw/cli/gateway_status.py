@@ -17,7 +17,6 @@ from moltbot_gw.cli.reach import (
     Reach,
     find_reach,
     flags_of,
-    load_leniently,
     local_port,
     reach_options,
 )
@@ -45,6 +44,7 @@ def status(
     **given: Any,
 ) -> None:
     """Show where the gateway should be, and whether it answers (else status 1)."""
+    surroundings.warn_if_invalid()
     reach = find_reach(surroundings, flags_of(given), strict=False)
     page = _page(surroundings, reach)
     found = None
@@ -64,7 +64,7 @@ def status(
 
 
 def _page(surroundings: Surroundings, reach: Reach) -> dict[str, Any]:
-    loaded = load_leniently(surroundings)
+    loaded = surroundings.load_leniently()
     gateway = loaded.config.gateway
     port, source = local_port(surroundings, loaded)
     cli: dict[str, Any] = {
@@ -159,6 +159,7 @@ class _Place:
 @pass_surroundings
 def probe_gateways(surroundings: Surroundings, /, as_json: bool, **given: Any) -> None:
     """Try every gateway that is known here; status 1 if none can be reached."""
+    surroundings.warn_if_invalid()
     flags = flags_of(given)
     places = _places(surroundings, flags)
     started = time.time()
@@ -193,7 +194,7 @@ def probe_gateways(surroundings: Surroundings, /, as_json: bool, **given: Any) -
 
 
 def _places(surroundings: Surroundings, flags: Flags) -> list[_Place]:
-    gateway = load_leniently(surroundings).config.gateway
+    gateway = surroundings.load_leniently().config.gateway
     is_remote = gateway.mode == "remote"
     found = []
     if flags.url:

@@ -22,6 +22,7 @@ def health(
     surroundings: Surroundings, /, as_json: bool, verbose: bool, **given: Any
 ) -> None:
     """Ask the running gateway for its health; status 1 if it cannot be reached."""
+    surroundings.warn_if_invalid()
     reach = find_reach(surroundings, flags_of(given), strict=False)
     summary = call(reach, "health", {"probe": True} if verbose else {})
     if as_json:
@@ -47,7 +48,8 @@ def health_text(summary: Any, now_ms: float) -> str:
     sessions = summary.get("sessions") or {}
     name = summary.get("defaultAgentId", "main")
     path, count = sessions.get("path", "-"), sessions.get("count", 0)
-    lines.append(f"Session store ({name}): {path} ({count} entries)")
+    entries = f"{count} {'entry' if count == 1 else 'entries'}"
+    lines.append(f"Session store ({name}): {path} ({entries})")
     for entry in sessions.get("recent") or []:
         lines.append(f"- {entry['key']} ({age(entry.get('updatedAt'), now_ms)})")
     return "\n".join(lines)

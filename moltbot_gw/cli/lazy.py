@@ -6,12 +6,19 @@ group, and Twisted is left alone.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
+
+from moltbot_gw.cli.output import Failure
+
+PIPE_CLOSED = 128 + signal.SIGPIPE
+"""The status of who has lost his reader, as shells show it."""
 
 
 class LazyGroup(click.Group):
@@ -55,7 +62,7 @@ class RootGroup(LazyGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> NoReturn:
-        """Run and exit: 0 is well, 1 an error, 130 an interruption."""
+        """Run and exit: 0 is well, 1 an error; a signal's number and 128 for others."""
         name = prog_name or "moltbot"
         variable = complete_var or "_MOLTBOT_COMPLETE"
         try:
@@ -66,3 +73,38 @@ class RootGroup(LazyGroup):
         except click.Abort:
             code = 130
         sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what cannot be written ends it without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _drop_stdout()
+            # Who reads no more wants to hear no more.
+            raise click.exceptions.Exit(PIPE_CLOSED) from None
+        except OSError as error:
+            _drop_stdout()
+            raise Failure(_words(error)) from None
+
+
+def pass_on(ctx: click.Context, **given: Any) -> None:
+    """Let the options of a group, given before the sub-command's name, count there."""
+    known = {name: value for name, value in given.items() if value}
+    ctx.default_map = {str(ctx.invoked_subcommand): known}
+
+
+def _words(error: OSError) -> str:
+    why = error.strerror or type(error).__name__
+    # Only what is written to an open file has no name.
+    return f"Error: {error.filename or 'the output cannot be written'}: {why}"
+
+
+def _drop_stdout() -> None:
+    """Send what is still in the buffer nowhere: Python writes it when it ends."""
+    try:
+        out = sys.stdout.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+    except (OSError, ValueError):
+        return
+    os.dup2(nowhere, out)
+    os.close(nowhere)

@@ -9,12 +9,23 @@ from typing import Any
 import click
 from twisted.internet.task import deferLater
 
+from moltbot_gw.cli.answers import checked
 from moltbot_gw.cli.calling import explain, in_reactor
 from moltbot_gw.cli.loglines import LogLine, parse_line
 from moltbot_gw.cli.output import Failure, for_stdout, warn
 from moltbot_gw.cli.reach import Reach, find_reach, flags_of, reach_options
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
-from moltbot_gw.client import ClientError, GatewayConnection, connect
+from moltbot_gw.client import (
+    ClientError,
+    ConnectFailed,
+    GatewayClosed,
+    GatewayConnection,
+    TimedOut,
+    connect,
+)
+
+MAX_PAUSE = 30.0
+"""Seconds between two tries to reach a gateway that has gone."""
 
 _DOWN = "Gateway not reachable. Is it running and accessible?"
 _HINT = "Run: moltbot doctor"
@@ -62,10 +73,11 @@ def logs(
     **given: Any,
 ) -> None:
     """Show the end of the gateway's log."""
+    surroundings.warn_if_invalid()
     reach = find_reach(surroundings, flags_of(given), strict=False)
     pretty = not plain and sys.stdout.isatty()
     printer = JsonPrinter() if as_json else TextPrinter(pretty)
-    tail = _Tail(reach, printer, {"limit": limit, "maxBytes": max_bytes})
+    tail = Tail(reach, printer, {"limit": limit, "maxBytes": max_bytes})
     try:
         in_reactor(
             lambda reactor: tail.run(reactor, interval / 1000 if follow else None)
@@ -74,7 +86,7 @@ def logs(
         raise printer.failure(str(error), reach, error) from None
 
 
-class _Tail:
+class Tail:
     """Asks for what was written since the last time."""
 
     def __init__(
@@ -85,13 +97,34 @@ class _Tail:
         self._bounds = bounds
         self._cursor: int | None = None
         self._file: str | None = None
+        self._pause = 0.0
 
     async def run(self, reactor: Any, interval: float | None) -> None:
-        """Look once, or every *interval* seconds until a signal comes."""
+        """Look once, or every *interval* seconds until a signal comes.
+
+        A gateway that was reached once may go and come again: it is tried after
+        *interval*, then after ever longer times up to ``MAX_PAUSE``.
+        """
+        while True:
+            try:
+                return await self._watch(reactor, interval)
+            except ClientError as error:
+                if interval is None or self._cursor is None or not _may_pass(error):
+                    raise
+                why = str(error)
+            self._pause = min(max(2 * self._pause, interval), MAX_PAUSE)
+            warn(f"{why}; trying again in {self._pause:g} s")
+            await deferLater(reactor, self._pause)
+
+    async def _watch(self, reactor: Any, interval: float | None) -> None:
+        """Look over one connection."""
         timeout = self._reach.timeout
         connection = await connect(reactor, self._reach.target, timeout=timeout)
         try:
             await self._look(connection)
+            if self._pause:
+                warn("Connected again.")
+            self._pause = 0.0
             while interval is not None:
                 await deferLater(reactor, interval)
                 await self._look(connection)
@@ -102,8 +135,9 @@ class _Tail:
         params: dict[str, int] = dict(self._bounds)
         if self._cursor is not None:
             params["cursor"] = self._cursor
-        answer = await connection.request(
-            "logs.tail", params, timeout=self._reach.timeout
+        answer = checked(
+            "logs.tail",
+            await connection.request("logs.tail", params, timeout=self._reach.timeout),
         )
         first, self._cursor = self._cursor is None, answer["cursor"]
         if first or answer["file"] != self._file:
@@ -118,6 +152,13 @@ class _Tail:
         for line in answer["lines"]:
             self._printer.line(parse_line(line))
         sys.stdout.flush()
+
+
+def _may_pass(error: ClientError) -> bool:
+    """Whether a gateway that restarts may be all that is behind *error*."""
+    if isinstance(error, ConnectFailed):
+        return not error.is_unauthorized
+    return isinstance(error, (GatewayClosed, TimedOut))
 
 
 class TextPrinter:

@@ -7,19 +7,25 @@ from typing import Any
 import click
 
 from moltbot_gw.cli.calling import ask, talk
-from moltbot_gw.cli.output import columns, thousands, write, write_json
+from moltbot_gw.cli.lazy import pass_on
+from moltbot_gw.cli.output import columns, counted, thousands, write, write_json
 from moltbot_gw.cli.reach import Reach, find_reach, flags_of, reach_options
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
 
 _WIDTHS = (42, 12, 8)
+_ECHO = "echo/echo"
 
 
 @click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Write it as JSON.")
+@click.option("--plain", is_flag=True, help="Write the names only.")
 @click.pass_context
-def models(ctx: click.Context, /) -> None:
+def models(ctx: click.Context, /, as_json: bool, plain: bool) -> None:
     """Show the default model (the same as ``models status``), or list all."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(models_status)
+        ctx.invoke(models_status, as_json=as_json, plain=plain)
+    else:
+        pass_on(ctx, as_json=as_json, plain=plain)
 
 
 @models.command("list")
@@ -67,11 +73,14 @@ def models_status(
     providers: dict[str, int] = {}
     for model in listed:
         providers[model["provider"]] = providers.get(model["provider"], 0) + 1
+    allowed = [_key(model) for model in listed]
+    missing = default not in (None, _ECHO, *allowed)
     page = {
         "configPath": str(reach.config_path),
         "defaultModel": default,
         "resolvedDefault": default,
-        "allowed": [_key(model) for model in listed],
+        "missing": missing,
+        "allowed": allowed,
         "providers": [
             {"provider": name, "models": count} for name, count in providers.items()
         ],
@@ -81,21 +90,21 @@ def models_status(
     elif plain:
         write(default or "")
     else:
-        write(f"Default: {default or 'none'}")
+        note = " (not among the models below)" if missing else ""
+        write(f"Default: {default or 'none'}{note}")
         for name, count in providers.items():
-            write(f"Provider {name}: {count} model{'' if count == 1 else 's'}")
+            write(f"Provider {name}: {counted(count, 'model')}")
 
 
 async def _gather(
     reactor: Any, reach: Reach
 ) -> tuple[list[dict[str, Any]], str | None]:
     listed = (await ask(reactor, reach, "models.list"))["models"]
-    status = await ask(reactor, reach, "status")
-    default = ((status.get("sessions") or {}).get("defaults") or {}).get("model")
-    keys = [_key(model) for model in listed]
-    if default is not None and default not in keys:
-        default = next((k for k in keys if k.endswith(f"/{default}")), default)
-    return listed, default
+    # ``status`` leaves out whose model it is, and two providers may have the same.
+    answer = await ask(reactor, reach, "sessions.list", {"limit": 1})
+    defaults = answer.get("defaults") or {}
+    parts = (defaults.get("modelProvider"), defaults.get("model"))
+    return listed, "/".join(part for part in parts if part) or None
 
 
 def _key(model: dict[str, Any]) -> str:

@@ -48,6 +48,11 @@ def for_stdout(text: str) -> str:
     return printable(text) if sys.stdout.isatty() else text
 
 
+def counted(number: int, noun: str) -> str:
+    """Return *number* and *noun*, in the plural where there is not just one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def age(since_ms: float | None, now_ms: float) -> str:
     """Return how long ago *since_ms* was."""
     return "unknown" if since_ms is None else age_of(now_ms - since_ms)

@@ -17,17 +17,11 @@ from moltbot_gw.cli.output import Failure
 from moltbot_gw.cli.surroundings import Surroundings
 from moltbot_gw.client import BadTarget, Target
 from moltbot_gw.client.target import parse_address, shown_url
-from moltbot_gw.config import (
-    Config,
-    ConfigError,
-    Gateway,
-    LoadedConfig,
-    Secret,
-    state_dir,
-)
+from moltbot_gw.config import Gateway, LoadedConfig, Secret, state_dir
 from moltbot_gw.identityfile import load_or_create
 from moltbot_gw.listening import tailnet_address
-from moltbot_gw.settings import DEV_PORT, DEV_TOKEN_FILE
+from moltbot_gw.refusal import StartRefused
+from moltbot_gw.settings import DEV_TOKEN_FILE, find_port
 from moltbot_gw.wire.device import DeviceIdentity
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,16 +109,6 @@ def flags_of(given: Mapping[str, Any]) -> Flags:
     )
 
 
-def load_leniently(surroundings: Surroundings) -> LoadedConfig:
-    """Return the configuration; a wrong one counts as empty."""
-    try:
-        return surroundings.load()
-    except ConfigError as error:
-        return LoadedConfig(
-            config=Config(), path=error.path, exists=True, environ=surroundings.environ
-        )
-
-
 def find_reach(
     surroundings: Surroundings,
     flags: Flags,
@@ -137,7 +121,7 @@ def find_reach(
     With *strict* a wrong configuration ends the command; else it counts as empty, so
     that a running gateway can still be asked.  *remote* overrules ``gateway.mode``.
     """
-    loaded = surroundings.load_or_refuse() if strict else load_leniently(surroundings)
+    loaded = surroundings.load_or_refuse() if strict else surroundings.load_leniently()
     if remote is None:
         remote = loaded.config.gateway.mode == "remote"
     way = _Way(surroundings, loaded, flags, is_remote=remote)
@@ -173,23 +157,23 @@ def find_identity(home: Path) -> DeviceIdentity | None:
     in a folder that is there already if possible, because a new ``~/.clawdbot`` would
     make everybody forget ``~/.moltbot``.
     """
-    path = state_dir({}, home) / "identity" / "device.json"
     try:
-        return load_or_create(path, now_ms=int(time.time() * 1000))
+        return load_or_create(identity_path(home), now_ms=int(time.time() * 1000))
     except OSError:
         return None
 
 
+def identity_path(home: Path) -> Path:
+    """Return the file of this machine's device."""
+    return state_dir({}, home) / "identity" / "device.json"
+
+
 def local_port(surroundings: Surroundings, loaded: LoadedConfig) -> tuple[int, str]:
     """Return the port of this machine's gateway, and where it was read."""
-    text = loaded.environ.get("CLAWDBOT_GATEWAY_PORT", "").strip()
-    if text:
-        if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 65536:
-            raise Failure("CLAWDBOT_GATEWAY_PORT is not a port number")
-        return int(text), "env"
-    if surroundings.dev and not loaded.exists:
-        return DEV_PORT, "dev"
-    return loaded.config.gateway.port, "config"
+    try:
+        return find_port(loaded, dev=surroundings.dev)
+    except StartRefused as error:
+        raise Failure(str(error)) from None
 
 
 class _Way:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
 
-from moltbot_gw.cli.calling import call
+from moltbot_gw.cli.calling import ask, call, talk
+from moltbot_gw.cli.lazy import pass_on
 from moltbot_gw.cli.output import (
     Failure,
     age_of,
     columns,
+    counted,
     shorten,
     thousands,
     write,
     write_json,
 )
-from moltbot_gw.cli.reach import find_reach, flags_of, reach_options
+from moltbot_gw.cli.reach import Reach, find_reach, flags_of, reach_options
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
 from moltbot_gw.cli.transcript import transcript_text
+from moltbot_gw.client import RequestFailed
 
 _WIDTHS = (6, 26, 9, 14, 20)
 _COPIED = (
@@ -52,6 +56,8 @@ def sessions(ctx: click.Context, /, as_json: bool, active: str | None) -> None:
     """List the conversations (the same as ``sessions list``), or look into one."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_sessions, as_json=as_json, active=active)
+    else:
+        pass_on(ctx, as_json=as_json, active=active)
 
 
 @sessions.command("list")
@@ -128,7 +134,7 @@ def _row(row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
 def _table(page: dict[str, Any]) -> str:
     lines = [f"Session store: {page['path']}", f"Sessions listed: {page['count']}"]
     if page["activeMinutes"] is not None:
-        lines.append(f"Filtered to last {page['activeMinutes']} minute(s)")
+        lines.append(f"Filtered to last {counted(page['activeMinutes'], 'minute')}")
     if not page["sessions"]:
         return "\n".join([*lines, "No sessions found."])
     rows = [["Kind", "Key", "Age", "Model", "Tokens (ctx %)", "Flags"]]
@@ -218,11 +224,22 @@ def _history(
 def reset(surroundings: Surroundings, /, key: str, as_json: bool, **given: Any) -> None:
     """Let the conversation KEY begin afresh; its old words are kept."""
     reach = find_reach(surroundings, flags_of(given), strict=True)
-    answer = call(reach, "sessions.reset", {"key": key})
+    answer = talk(reach, lambda reactor: _reset(reactor, reach, key))
     if as_json:
         write_json(answer)
     else:
         write(f"Reset {answer['key']}")
+
+
+async def _reset(reactor: Any, reach: Reach, key: str) -> Any:
+    """Reset a session that there is; by itself the gateway would make one."""
+    try:
+        await ask(reactor, reach, "sessions.resolve", {"key": key})
+    except RequestFailed as error:
+        if not error.message.startswith("No session found"):
+            raise
+        raise Failure(f"No such session: {key}") from None
+    return await ask(reactor, reach, "sessions.reset", {"key": key})
 
 
 @sessions.command()
@@ -236,6 +253,8 @@ def delete(
 ) -> None:
     """Delete the conversation KEY and what was said in it."""
     reach = find_reach(surroundings, flags_of(given), strict=True)
+    if not yes and not sys.stdin.isatty():
+        raise Failure("Nobody can be asked whether it is meant: say so with --yes")
     if not yes:
         click.confirm(f"Delete {key} and its transcript?", abort=True, err=True)
     answer = call(reach, "sessions.delete", {"key": key, "deleteTranscript": True})

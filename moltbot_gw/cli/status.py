@@ -34,6 +34,7 @@ def status(
     **given: Any,
 ) -> None:
     """Show how the gateway is doing; status 1 if it cannot be reached."""
+    surroundings.warn_if_invalid()
     reach = find_reach(surroundings, flags_of(given), strict=False)
     methods = (*_METHODS, "usage.cost") if usage else _METHODS
     found = in_reactor(lambda reactor: probe(reactor, reach, *methods))

@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import attrs
 import click
 
-from moltbot_gw.cli.output import Failure
-from moltbot_gw.config import ConfigError, LoadedConfig, load_config, state_dir
+from moltbot_gw.cli.output import Failure, warn
+from moltbot_gw.config import (
+    Config,
+    ConfigError,
+    LoadedConfig,
+    load_config,
+    state_dir,
+)
 from moltbot_gw.settings import DEV_FOLDER
 
 _STATE_VARIABLES = ("MOLTBOT_STATE_DIR", "CLAWDBOT_STATE_DIR")
@@ -32,9 +39,32 @@ class Surroundings:
         """The folder of everything that the gateway keeps."""
         return state_dir(self.environ, self.home)
 
+    @cached_property
+    def _loaded(self) -> LoadedConfig | ConfigError:
+        # Parsing takes a tenth of a second, and several parts of a command ask.
+        try:
+            return load_config(self.environ, self.home)
+        except ConfigError as error:
+            return error
+
     def load(self) -> LoadedConfig:
         """Return the configuration; raise ``ConfigError``."""
-        return load_config(self.environ, self.home)
+        if isinstance(self._loaded, ConfigError):
+            raise self._loaded
+        return self._loaded
+
+    def load_leniently(self) -> LoadedConfig:
+        """Return the configuration; a wrong one counts as empty."""
+        if not isinstance(self._loaded, ConfigError):
+            return self._loaded
+        return LoadedConfig(
+            config=Config(), path=self._loaded.path, exists=True, environ=self.environ
+        )
+
+    def warn_if_invalid(self) -> None:
+        """Say on stderr what is wrong with the configuration, if anything is."""
+        if isinstance(self._loaded, ConfigError):
+            warn(describe_invalid(self._loaded))
 
     def load_or_refuse(self) -> LoadedConfig:
         """Return the configuration; end the command if it is wrong."""

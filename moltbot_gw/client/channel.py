@@ -256,6 +256,10 @@ class ClientFactory(WebSocketClientFactory):
     def __init__(self, url: str, channel: Channel, clock: IReactorTime) -> None:
         super().__init__(url, reactor=clock)
         self.channel = channel
+        # Autobahn writes it into ``Host`` as it is, where RFC 3986, 3.2.2, wants the
+        # brackets of an IPv6 address.
+        if ":" in self.host:
+            self.host = f"[{self.host}]"
         self.setProtocolOptions(
             maxFramePayloadSize=MAX_INBOUND_BYTES,
             maxMessagePayloadSize=MAX_INBOUND_BYTES,

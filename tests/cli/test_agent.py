@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from moltbot_gw.cli import agent as module
+from moltbot_gw.cli.main import root
 from tests.cli.support import Cli
 from tests.support.fake_gateway import TOKEN, Asked, Failure, FakeGateway
 
@@ -96,6 +98,14 @@ def test_the_message_may_come_from_stdin(cli: Cli, fake: FakeGateway) -> None:
     assert fake.requests[0][1]["message"] == "from a pipe"
 
 
+def test_nobody_is_waited_for_at_a_terminal(
+    cli: Cli, fake: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+    error = cli.fail("agent", "--agent", "main", text="not a message\n")
+    assert error == "Message (--message) is required\n"
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
@@ -143,6 +153,27 @@ def test_an_unknown_agent(cli: Cli, fake: FakeGateway) -> None:
     assert cli.fail(*SAY) == (
         'Unknown agent id "main". Use "moltbot agents list" to see configured agents.\n'
     )
+
+
+def test_an_unknown_agent_of_a_session_key(cli: Cli, fake: FakeGateway) -> None:
+    message = 'invalid agent params: unknown agent id "zzz"'
+    fake.replies["agent"] = Failure("INVALID_REQUEST", message)
+    error = cli.fail("agent", "--session-key", "agent:zzz:side", "-m", "x")
+    assert error.startswith('Unknown agent id "zzz". ')
+
+
+@pytest.mark.parametrize("words", [(), ("-m", "caf\udce9")])
+def test_a_message_that_is_not_utf_8(
+    cli: Cli, fake: FakeGateway, words: tuple[str, ...]
+) -> None:
+    result = CliRunner().invoke(root, ("agent", "--to", "1", *words), input=b"caf\xe9")
+    assert (result.exit_code, result.stderr) == (1, "The message is not UTF-8\n")
+    assert fake.connects == []
+
+
+def test_a_message_that_is_too_long(cli: Cli, fake: FakeGateway) -> None:
+    error = cli.fail("agent", "--to", "1", text="x" * 1_000_001)
+    assert error == "The message is longer than 1000000 bytes\n"
 
 
 def test_a_run_that_fails(cli: Cli, fake: FakeGateway) -> None:
@@ -266,8 +297,37 @@ def test_a_second_ctrl_c_does_not_wait(
     assert fake.requests[-1][1]["sessionKey"] == key
 
 
-def test_the_handler_of_sigint_is_put_back(cli: Cli, fake: FakeGateway) -> None:
-    before = signal.getsignal(signal.SIGINT)
+def test_sigterm_aborts_the_run(cli: Cli, fake: FakeGateway) -> None:
+    asked_for: list[Asked] = []
+
+    def agent(asked: Asked) -> None:
+        asked_for.append(asked)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def abort(asked: Asked) -> None:
+        asked.answer({"ok": True, "aborted": True})
+        asked_for[0].answer(_final())
+
+    fake.replies |= {"agent": agent, "chat.abort": abort}
+    result = cli.run(*SAY)
+    assert (result.exit_code, result.stderr) == (143, "The run was aborted.\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_gateway_has_said_hello(
+    cli: Cli, fake: FakeGateway, number: signal.Signals
+) -> None:
+    fake.greeting = lambda asked: os.kill(os.getpid(), number)
+    result = cli.run(*SAY)
+    assert result.exit_code == 128 + number
+    assert result.stderr == "The run was not begun.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_handlers_of_signals_are_put_back(
+    cli: Cli, fake: FakeGateway, number: signal.Signals
+) -> None:
+    before = signal.getsignal(number)
     fake.replies["agent"] = _final()
     cli.succeed(*SAY)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before

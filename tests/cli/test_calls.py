@@ -183,6 +183,22 @@ def test_agents(cli: Cli, fake: FakeGateway) -> None:
     }
 
 
+def test_agents_as_json_without_a_sub_command(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["agents.list"] = {"defaultId": "a", "agents": [{"id": "a"}]}
+    listed = [{"id": "a", "isDefault": True}]
+    assert cli.json("agents", "--json") == listed
+    assert cli.json("agents", "--json", "list") == listed
+
+
+def test_a_pending_device_says_what_it_wants(cli: Cli, fake: FakeGateway) -> None:
+    device = {"deviceId": "d1", "scopes": ["operator.read", "operator.write"]}
+    pending = {**device, "requestId": "r1"}
+    fake.replies["device.pair.list"] = {"pending": [pending], "paired": [device]}
+    lines = cli.succeed("devices", "list").splitlines()
+    assert lines[2] == "  asks for operator.read, operator.write"
+    assert len(lines) == 5
+
+
 def test_devices_are_listed(cli: Cli, fake: FakeGateway) -> None:
     fake.replies["device.pair.list"] = {
         "pending": [{"requestId": "r1", "deviceId": "d1", "role": "operator", "ts": 1}],
@@ -208,7 +224,10 @@ def test_devices_are_let_in_and_sent_away(cli: Cli, fake: FakeGateway) -> None:
 def test_a_rotated_token_is_shown_on_demand_only(cli: Cli, fake: FakeGateway) -> None:
     fake.replies["device.token.rotate"] = {"deviceId": "d", "token": "t0ps3cret"}
     words = ("devices", "rotate", "--device", "d", "--role", "operator")
-    assert cli.json(*words)["token"] == "***"
+    result = cli.run(*words)
+    assert json.loads(result.stdout)["token"] == "***"
+    assert "given it when it connects next" in result.stderr
+    assert "--show-token" in result.stderr
     assert cli.json(*words, "--scope", "a", "--show-token")["token"] == "t0ps3cret"
     assert fake.requests[-1][1] == {
         "deviceId": "d",
@@ -260,7 +279,12 @@ MODELS = {
 def models(fake: FakeGateway) -> None:
     """A gateway with two models of two providers."""
     fake.replies["models.list"] = MODELS
-    fake.replies["status"] = {"sessions": {"defaults": {"model": "m1"}}}
+    fake.replies["sessions.list"] = _own("p", "m1")
+
+
+def _own(provider: str | None, model: str | None) -> dict[str, Any]:
+    defaults = {"modelProvider": provider, "model": model, "contextTokens": None}
+    return {"ts": 1, "sessions": [], "defaults": defaults}
 
 
 def test_models_are_listed(cli: Cli, models: None) -> None:
@@ -286,12 +310,31 @@ def test_the_default_model(cli: Cli, models: None) -> None:
     ]
     assert cli.succeed("models", "status", "--plain") == "p/m1\n"
     assert cli.json("models", "status", "--json")["allowed"] == ["p/m1", "q/m2"]
+    assert cli.succeed("models", "--plain") == "p/m1\n"
+    assert cli.json("models", "--json")["missing"] is False
+
+
+def test_options_before_a_sub_command_count_for_it(cli: Cli, models: None) -> None:
+    assert cli.json("models", "--json", "list")["count"] == 2
+    assert cli.succeed("models", "--plain", "list") == "p/m1\nq/m2\n"
+
+
+def test_a_default_model_whose_provider_is_gone(
+    cli: Cli, models: None, fake: FakeGateway
+) -> None:
+    fake.replies["sessions.list"] = _own("gone", "m1")
+    lines = cli.succeed("models").splitlines()
+    assert lines[0] == "Default: gone/m1 (not among the models below)"
+    assert cli.json("models", "--json")["missing"] is True
+    assert "default" not in cli.succeed("models", "list")
+    fake.replies["sessions.list"] = _own("echo", "echo")
+    assert cli.succeed("models").startswith("Default: echo/echo\n")
 
 
 def test_no_default_model(cli: Cli, models: None, fake: FakeGateway) -> None:
-    fake.replies["status"] = {}
+    fake.replies["sessions.list"] = {"ts": 1, "sessions": []}
     assert cli.succeed("models").startswith("Default: none\n")
-    fake.replies["status"] = {"sessions": {"defaults": {"model": "gone"}}}
+    fake.replies["sessions.list"] = _own(None, "gone")
     assert cli.succeed("models", "status", "--plain") == "gone\n"
 
 
@@ -390,6 +433,41 @@ def test_gateway_status_with_a_broken_configuration(alone: Cli) -> None:
     assert "INVALID" in alone.succeed("gateway", "status", "--no-probe")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("health",),
+        ("logs",),
+        ("gateway", "probe"),
+        ("gateway", "health"),
+        ("gateway", "call", "health"),
+        ("gateway", "status"),
+    ],
+)
+def test_a_broken_configuration_is_told_and_the_gateway_asked(
+    cli: Cli, well: None, fake: FakeGateway, words: tuple[str, ...]
+) -> None:
+    fake.replies["logs.tail"] = {"file": "", "cursor": 0, "lines": []}
+    path = cli.configure(gateway={"port": "no"})
+    cli.setenv("CLAWDBOT_GATEWAY_PORT", str(fake.port))
+    cli.setenv("CLAWDBOT_GATEWAY_TOKEN", TOKEN)
+    result = cli.run(*words)
+    assert result.exit_code == 0
+    heading = f"Config invalid\nFile: {path}\nProblem:\n  - {path}:1: gateway.port: "
+    assert result.stderr.startswith(heading)
+    assert result.stderr.count("Config invalid") == 1
+
+
+@pytest.mark.parametrize("words", [("sessions",), ("agents",), ("models",)])
+def test_a_broken_configuration_ends_other_commands(
+    cli: Cli, fake: FakeGateway, words: tuple[str, ...]
+) -> None:
+    cli.configure(gateway={"port": "no"})
+    assert cli.fail(*words).startswith("Config invalid\n")
+    assert fake.connects == []
+
+
 def test_gateway_status_of_a_stranger(cli: Cli, fake: FakeGateway) -> None:
     fake.tokens = set()
     result = cli.run("gateway", "status")
@@ -445,3 +523,48 @@ def test_gateway_probe_without_a_gateway(alone: Cli, clean: None) -> None:
     page = json.loads(result.stdout)
     assert page["targets"][0]["connect"]["close"]["code"] == 1006
     assert page["targets"][0]["config"] is None
+
+
+# -- answers that make no sense
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "answer"),
+    [
+        (("sessions",), "sessions.list", {"sessions": 3}),
+        (("sessions",), "sessions.list", {"ts": 1, "sessions": [{"key": None}]}),
+        (("sessions", "show", "k"), "chat.history", {"messages": "x"}),
+        (("sessions", "delete", "k", "--yes"), "sessions.delete", {"deleted": True}),
+        (("agents",), "agents.list", {"agents": []}),
+        (("agents",), "agents.list", None),
+        (("models",), "models.list", {"models": ["m"]}),
+        (("devices", "list"), "device.pair.list", {"pending": [{}], "paired": []}),
+        (("devices", "approve", "r"), "device.pair.approve", {"requestId": "r"}),
+        (("health",), "health", [1]),
+        (("gateway", "usage-cost"), "usage.cost", {"totals": {"totalCost": "much"}}),
+        (("logs",), "logs.tail", {"lines": [1], "cursor": 1, "file": "x"}),
+        (("agent", "--agent", "a", "-m", "x"), "agent", {"result": {"payloads": 1}}),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_one_clear_line(
+    cli: Cli, fake: FakeGateway, words: tuple[str, ...], method: str, answer: object
+) -> None:
+    fake.replies[method] = answer
+    error = cli.fail(*words)
+    assert f"the gateway's answer to {method} makes no sense: " in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("method", ["status", "health", "system-presence"])
+def test_a_status_that_makes_no_sense(
+    cli: Cli, well: None, fake: FakeGateway, method: str
+) -> None:
+    fake.replies[method] = 7
+    assert f"answer to {method} makes no sense" in cli.fail("status")
+    probed = cli.json("gateway", "probe", "--json")["targets"][0]["connect"]
+    assert f"answer to {method} makes no sense" in probed["error"]
+
+
+def test_a_call_shows_whatever_comes(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["sessions.list"] = 7
+    assert cli.json("gateway", "call", "sessions.list", "--json") == 7

@@ -25,6 +25,10 @@ def path(alone: Cli) -> Path:
 
 def test_where_the_file_is(alone: Cli, path: Path) -> None:
     assert alone.succeed("config", "path") == f"{path}\n"
+    assert alone.json("config", "path", "--json") == {
+        "path": str(path),
+        "exists": True,
+    }
 
 
 def test_values_are_shown(alone: Cli, path: Path) -> None:
@@ -122,6 +126,19 @@ def test_a_valid_file(alone: Cli, path: Path) -> None:
 
 def test_no_file_is_valid(alone: Cli) -> None:
     assert "no file; everything is default" in alone.succeed("config", "validate")
+
+
+def test_an_agent_without_a_provider_is_a_warning(alone: Cli) -> None:
+    alone.configure(agents={"defaults": {"model": {"primary": "gone/m1"}}})
+    result = alone.run("config", "validate")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "Note: agent main cannot run: its model is gone/m1, and there is no"
+        " models.providers.gone (add it, or choose another: moltbot config set"
+        " agents.defaults.model.primary PROVIDER/MODEL)\n"
+    )
+    [warning] = alone.json("config", "validate", "--json")["warnings"]
+    assert warning["path"] == "agents.defaults.model.primary"
 
 
 def test_what_has_no_effect_is_noted(alone: Cli) -> None:

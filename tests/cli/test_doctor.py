@@ -63,7 +63,7 @@ def test_what_is_wrong_comes_with_its_fix(well: Cli) -> None:
     lines = result.stdout.splitlines()
     at = lines.index("[!!] secret: the token is shorter than 16 characters")
     assert lines[at + 1].startswith("     Fix: choose a longer random token")
-    assert result.stderr == "2 thing(s) to mend.\n"
+    assert result.stderr == "2 things to mend.\n"
 
 
 def test_a_broken_configuration(alone: Cli, clean: None) -> None:
@@ -114,6 +114,21 @@ def test_folders_that_others_can_enter(well: Cli) -> None:
     well.state.chmod(0o755)
     [finding] = _found(well)["permissions"]
     assert finding["fix"] == f"chmod 700 {well.state}"
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_the_device_of_the_machine_is_looked_at_in_the_dev_mode_too(
+    alone: Cli, made: bool
+) -> None:
+    if made:
+        (alone.home / ".clawdbot-dev").mkdir(mode=0o700)
+    alone.state.mkdir(mode=0o700)
+    alone.run("--dev", "doctor", "--offline")
+    path = alone.state / "identity" / "device.json"
+    path.chmod(0o640)
+    result = alone.run("--dev", "doctor", "--offline")
+    assert f"{path} has mode 0640: others can get at it" in result.stdout
+    assert f"Fix: chmod 600 {path}" in result.stdout
 
 
 def test_a_broken_link_is_no_file_of_ours(well: Cli) -> None:
@@ -216,6 +231,63 @@ def test_words_that_travel_in_the_clear(alone: Cli, clean: None) -> None:
     alone.configure(gateway={"mode": "remote", "remote": remote})
     [finding] = _found(alone, "--offline")["transport"]
     assert (finding["level"], "tls" in finding["fix"]) == ("note", True)
+
+
+# -- models
+
+
+def _models_found(cli: Cli) -> list[dict[str, str]]:
+    return _found(cli, "--offline")["models"]
+
+
+def test_models_that_have_providers(alone: Cli) -> None:
+    alone.configure(gateway={"auth": {"token": TOKEN}})
+    assert [one["level"] for one in _models_found(alone)] == ["ok"]
+
+
+def test_agents_whose_models_have_no_provider(alone: Cli) -> None:
+    models = _provider("http://127.0.0.1:1/v1")
+    models["providers"]["local"]["models"] = [{"id": "m1", "name": "One"}]
+    agents = [
+        {"id": "main"},
+        {"id": "b", "model": "other/m1"},
+        {"id": "c", "model": {"primary": "other/m2"}},
+        {"id": "d", "model": "local/m1"},
+    ]
+    defaults = {"model": {"primary": "gone/m1"}}
+    alone.configure(models=models, agents={"defaults": defaults, "list": agents})
+    assert [(one["message"], one["fix"]) for one in _models_found(alone)] == [
+        (
+            f"agent {agent} cannot run: its model is {model}, and there is no"
+            f" models.providers.{model.partition('/')[0]}",
+            f"add it, or choose another: moltbot config set {path} local/m1",
+        )
+        for agent, model, path in (
+            ("main", "gone/m1", "agents.defaults.model.primary"),
+            ("b", "other/m1", "agents.list[1].model"),
+            ("c", "other/m2", "agents.list[2].model.primary"),
+        )
+    ]
+
+
+def test_a_model_whose_api_is_not_served(alone: Cli) -> None:
+    models = _provider("http://127.0.0.1:1/v1")
+    models["providers"]["local"]["api"] = "bedrock-converse-stream"
+    defaults = {"model": {"primary": "local/m1"}}
+    alone.configure(models=models, agents={"defaults": defaults})
+    [finding] = _models_found(alone)
+    assert "models.providers.local.api is not served" in finding["message"]
+    assert finding["fix"].startswith("change it, or choose another: ")
+    assert finding["fix"].endswith("agents.defaults.model.primary PROVIDER/MODEL")
+
+
+def test_the_agents_of_another_machine_are_its_own_business(alone: Cli) -> None:
+    defaults = {"model": {"primary": "gone/m1"}}
+    remote = {"url": "ws://127.0.0.1:1", "token": TOKEN}
+    alone.configure(
+        gateway={"mode": "remote", "remote": remote}, agents={"defaults": defaults}
+    )
+    assert [one["level"] for one in _models_found(alone)] == ["ok"]
 
 
 # -- providers

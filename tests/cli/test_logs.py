@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
+from moltbot_gw.cli import logs as module
 from moltbot_gw.cli.loglines import parse_line
+from moltbot_gw.cli.logs import Tail, TextPrinter
+from moltbot_gw.cli.reach import Reach
+from moltbot_gw.client import ConnectFailed, GatewayClosed, Target
+from moltbot_gw.config import Secret
 from tests.cli.support import Cli
 from tests.support.fake_gateway import TOKEN, Asked, Failure, FakeGateway
 
@@ -93,6 +101,98 @@ def test_following_asks_with_the_cursor(cli: Cli, fake: FakeGateway) -> None:
     )
     cursors = [params.get("cursor") for _, params in fake.requests]
     assert cursors == [None, 10, 20, 3, 3]
+
+
+def _scripted(fake: FakeGateway, *steps: Any) -> None:
+    """Answer each look with the next step; None restarts the gateway."""
+    left = list(steps)
+
+    def answer(asked: Asked) -> None:
+        step = left.pop(0)
+        if step is None:
+            asked.peer.end(1012, "service restart")
+        else:
+            asked.answer(step)
+
+    fake.replies["logs.tail"] = answer
+
+
+def test_following_goes_on_after_a_restart(cli: Cli, fake: FakeGateway) -> None:
+    end = Failure("UNAVAILABLE", "log read failed: gone")
+    _scripted(fake, _tail("one"), None, None, _tail("two", cursor=20), end)
+    result = cli.run("logs", "--follow", "--interval", "10")
+    assert result.stdout.splitlines() == ["Log file: /log", "one", "two"]
+    gone = "gateway closed (1012 service restart): service restart; trying again in"
+    assert result.stderr.splitlines() == [
+        f"{gone} 0.01 s",
+        f"{gone} 0.02 s",
+        "Connected again.",
+        "log read failed: gone",
+    ]
+    assert [params.get("cursor") for _, params in fake.requests][-2:] == [10, 20]
+
+
+def test_following_ends_when_the_secret_is_another_after_a_restart(
+    cli: Cli, fake: FakeGateway
+) -> None:
+    def change(asked: Asked) -> None:
+        fake.tokens = set()
+        asked.peer.end(1012, "service restart")
+
+    fake.replies["logs.tail"] = lambda asked: (
+        change(asked) if "cursor" in asked.params else asked.answer(_tail("one"))
+    )
+    result = cli.run("logs", "--follow", "--interval", "10")
+    assert result.exit_code == 1
+    assert "unauthorized" in result.stderr
+
+
+def test_the_pause_between_two_tries_is_bounded() -> None:
+    """The gateway answers once, and is down from then on."""
+    clock = Clock()
+    reach = Reach(
+        target=Target(url="ws://127.0.0.1:1", token=Secret(TOKEN)),
+        source="",
+        config_path=Path("/c"),
+        bind=None,
+        timeout=1.0,
+    )
+    tail = Tail(reach, TextPrinter(pretty=False), {})
+    pauses: list[float] = []
+    tries = 0
+
+    async def connect(*args: Any, **more: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries > 1:
+            raise ConnectFailed(1006, "connection refused")
+        return _Once()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "connect", connect)
+        waiting = Deferred.fromCoroutine(tail.run(clock, 1.0))
+        for _ in range(9):
+            [call] = clock.getDelayedCalls()
+            pauses.append(call.getTime() - clock.seconds())
+            clock.advance(pauses[-1])
+    assert pauses == [1, 1, 2, 4, 8, 16, 30, 30, 30]
+    waiting.addErrback(lambda _: None)
+    waiting.cancel()
+
+
+class _Once:
+    """A connection whose gateway goes after the first look."""
+
+    def __init__(self) -> None:
+        self._answers = [_tail()]
+
+    async def request(self, *args: Any, **more: Any) -> Any:
+        if not self._answers:
+            raise GatewayClosed(1012, "service restart")
+        return self._answers.pop()
+
+    async def close(self) -> None:
+        pass
 
 
 def test_a_gateway_that_is_down_as_json(cli: Cli) -> None:

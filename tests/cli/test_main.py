@@ -7,22 +7,25 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactor
+from twisted.internet.utils import getProcessOutputAndValue
 
 from moltbot_gw import __version__
 from moltbot_gw.cli import gateway as module
 from moltbot_gw.cli.calling import in_reactor
 from moltbot_gw.cli.lazy import LazyGroup
 from moltbot_gw.cli.main import main, root
-from tests.cli.support import COMMAND, Cli, run_process, start_process
-from tests.integration.waiting import in_thread, socket_test
-from tests.support.fake_gateway import TOKEN, FakeGateway
+from tests.cli.support import COMMAND, PATIENCE, Cli, run_process, start_process
+from tests.integration.waiting import in_thread, socket_test, within
+from tests.support.daemon import environment
+from tests.support.fake_gateway import TOKEN, Asked, FakeGateway
 
 
 def test_help_lists_every_command(alone: Cli) -> None:
@@ -126,6 +129,23 @@ def test_gateway_run_becomes_the_daemon(alone: Cli, executed: list[Any]) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("--port", "http"), "Invalid port "),
+        (("--port", "65536"), "Invalid port "),
+        (("--bind", "moon"), "Invalid --bind (use loopback, lan,"),
+        (("--auth", "none"), 'Invalid --auth (use "token" or "password")'),
+    ],
+)
+def test_what_the_daemon_would_refuse_is_refused_before(
+    alone: Cli, executed: list[Any], words: tuple[str, ...], error: str
+) -> None:
+    assert alone.fail("gateway", "run", *words).startswith(error)
+    assert alone.fail("gateway", *words).startswith(error)
+    assert executed == []
+
+
 def test_gateway_alone_is_the_same(alone: Cli, executed: list[Any]) -> None:
     alone.succeed("--profile", "x", "gateway", "--port", "0")
     assert _words(executed) == ["--port=0"]
@@ -180,6 +200,101 @@ async def test_a_process_that_is_interrupted(fake: FakeGateway, tmp_path: Path) 
     fake.replies["x"] = lambda asked: process.send_signal(signal.SIGINT)
     out, _ = await in_thread(process.communicate)
     assert (out, process.returncode) == (b"", 130)
+
+
+@socket_test
+async def test_a_process_that_is_terminated_aborts_its_run(
+    fake: FakeGateway, tmp_path: Path
+) -> None:
+    words = ("agent", "--agent", "main", "-m", "x", "--url", fake.url, "--token", TOKEN)
+    process = start_process(tmp_path, "-c", COMMAND, *words)
+    runs: list[Asked] = []
+
+    def agent(asked: Asked) -> None:
+        runs.append(asked)
+        process.send_signal(signal.SIGTERM)
+
+    fake.replies |= {"agent": agent, "chat.abort": lambda _: runs[0].answer({})}
+    out, _ = await in_thread(process.communicate)
+    assert (out, process.returncode) == (b"The run was aborted.\n", 143)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@socket_test
+async def test_a_full_disk_is_one_clear_line(clean: None, tmp_path: Path) -> None:
+    shell = f'"$0" -c "{COMMAND}" config path > /dev/full'
+    out, err, status = await within(
+        PATIENCE,
+        getProcessOutputAndValue(
+            "/bin/sh", ["-c", shell, sys.executable], environment(tmp_path)
+        ),
+    )
+    why = b"Error: the output cannot be written: No space left on device\n"
+    assert (out, err, status) == (b"", why, 1)
+
+
+@socket_test
+async def test_a_reader_who_goes_ends_the_command_quietly(
+    clean: None, tmp_path: Path
+) -> None:
+    process = _unheard(tmp_path, "config", "path")
+    _, err = await in_thread(process.communicate)
+    assert (err, process.returncode) == (b"", 128 + signal.SIGPIPE)
+
+
+def _unheard(home: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start the command with a stdout that nobody reads."""
+    ours, theirs = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *words],
+        env=environment(home),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )
+    os.close(ours)
+    os.close(theirs)
+    return process
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (BrokenPipeError(), 128 + signal.SIGPIPE, ""),
+        (OSError(28, "full"), 1, "Error: the output cannot be written: full\n"),
+    ],
+)
+def test_what_was_not_written_is_not_tried_again(
+    alone: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    status: int,
+    words: str,
+) -> None:
+    def fail(*_: object) -> None:
+        file.write("half a line")
+        raise error
+
+    with (tmp_path / "out").open("w") as file:
+        monkeypatch.setattr("moltbot_gw.cli.config.write", fail)
+        monkeypatch.setattr("click.testing._NamedTextIOWrapper.fileno", _of(file))
+        result = alone.run("config", "path")
+    assert (result.exit_code, result.stderr) == (status, words)
+    assert (tmp_path / "out").read_text() == ""
+
+
+def _of(file: TextIO) -> Callable[[object], int]:
+    return lambda _: file.fileno()
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    alone: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/secret")
+
+    monkeypatch.setattr("moltbot_gw.cli.config.find_config_file", fail)
+    assert alone.fail("config", "path") == "Error: /secret: Permission denied\n"
 
 
 @socket_test

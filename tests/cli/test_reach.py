@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from pathlib import Path
 from ssl import PEM_cert_to_DER_cert
@@ -175,6 +176,27 @@ def test_the_dev_mode_has_its_own_port_state_and_token(alone: Cli) -> None:
     reach = _reach(alone, dev=True)
     assert (reach.url, _token(reach)) == ("ws://127.0.0.1:19001", "dev-token")
     assert reach.target.device_token_file == state / "identity" / "device-auth.json"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "variable", "port"),
+    [
+        ({"bind": "loopback"}, "", 19001),
+        ({"port": 18789}, "", 19001),
+        ({"port": 5000}, "", 5000),
+        ({"port": 5000}, "6000", 6000),
+    ],
+)
+def test_the_port_of_the_dev_mode_with_a_configuration(
+    alone: Cli, gateway: dict[str, Any], variable: str, port: int
+) -> None:
+    state = alone.home / ".clawdbot-dev"
+    state.mkdir()
+    (state / "moltbot.json").write_text(json.dumps({"gateway": gateway}))
+    alone.setenv("CLAWDBOT_GATEWAY_PORT", variable)
+    assert _reach(alone, dev=True).url == f"ws://127.0.0.1:{port}"
+    url = "ws://127.0.0.1:9"
+    assert _reach(alone, dev=True, url=url).url == url
     (state / "gateway.token").write_bytes(b"\xff")
     assert _token(_reach(alone, dev=True)) is None
 

@@ -9,7 +9,14 @@ import pytest
 from moltbot_gw.cli.output import age, age_of, shorten, thousands
 from moltbot_gw.cli.transcript import transcript_text
 from tests.cli.support import Cli
-from tests.support.fake_gateway import FakeGateway
+from tests.support.fake_gateway import Failure, FakeGateway
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stdin that says it is a terminal."""
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True)
+
 
 LISTED = {
     "ts": 1_000_000_000,
@@ -79,7 +86,7 @@ def test_sessions_are_filtered_by_the_gateway(cli: Cli, fake: FakeGateway) -> No
     fake.replies["sessions.list"] = empty
     words = ("--active", "5", "--limit", "3", "--agent", "b", "--search", "x")
     assert cli.succeed("sessions", "list", *words).splitlines()[2:] == [
-        "Filtered to last 5 minute(s)",
+        "Filtered to last 5 minutes",
         "No sessions found.",
     ]
     [(_, params)] = fake.requests
@@ -157,12 +164,24 @@ def test_a_conversation_that_is_not_there(
 
 
 def test_a_conversation_begins_afresh(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["sessions.resolve"] = {"ok": True, "key": "agent:main:main"}
     fake.replies["sessions.reset"] = {"ok": True, "key": "agent:main:main"}
     assert cli.succeed("sessions", "reset", "main") == "Reset agent:main:main\n"
     assert cli.json("sessions", "reset", "main", "--json")["ok"] is True
 
 
-def test_a_conversation_is_deleted(cli: Cli, fake: FakeGateway) -> None:
+def test_a_conversation_that_is_not_there_is_not_begun(
+    cli: Cli, fake: FakeGateway
+) -> None:
+    none = Failure("INVALID_REQUEST", "No session found: x")
+    fake.replies["sessions.resolve"] = none
+    assert cli.fail("sessions", "reset", "x") == "No such session: x\n"
+    fake.replies["sessions.resolve"] = Failure("UNAVAILABLE", "store is broken")
+    assert cli.fail("sessions", "reset", "x") == "store is broken\n"
+    assert {method for method, _ in fake.requests} == {"sessions.resolve"}
+
+
+def test_a_conversation_is_deleted(cli: Cli, fake: FakeGateway, terminal: None) -> None:
     fake.replies["sessions.delete"] = {
         "ok": True,
         "key": "agent:main:x",
@@ -176,9 +195,23 @@ def test_a_conversation_is_deleted(cli: Cli, fake: FakeGateway) -> None:
     assert fake.requests[0][1] == {"key": "x", "deleteTranscript": True}
 
 
-def test_nothing_is_deleted_that_is_not_meant(cli: Cli, fake: FakeGateway) -> None:
+def test_nothing_is_deleted_that_is_not_meant(
+    cli: Cli, fake: FakeGateway, terminal: None
+) -> None:
     assert cli.run("sessions", "delete", "x", text="n\n").exit_code == 130
     assert fake.requests == []
+
+
+def test_nothing_is_deleted_where_nobody_can_be_asked(
+    cli: Cli, fake: FakeGateway
+) -> None:
+    assert "--yes" in cli.fail("sessions", "delete", "x", text="y\n")
+    assert fake.requests == []
+
+
+def test_options_before_a_sub_command_count_for_it(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["sessions.list"] = LISTED
+    assert cli.json("sessions", "--json", "--active", "5", "list")["activeMinutes"] == 5
 
 
 def test_what_is_not_there_cannot_be_deleted(cli: Cli, fake: FakeGateway) -> None:

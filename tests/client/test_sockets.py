@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from OpenSSL.crypto import X509
-from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 
 from moltbot_gw.client import BadTarget, ConnectFailed, Target, TimedOut, connect
@@ -45,6 +46,25 @@ async def test_a_request_to_a_name(fake: FakeGateway) -> None:
 async def test_an_ipv6_address_where_nobody_listens(clean: None) -> None:
     with pytest.raises(ConnectFailed, match="1006"):
         await connect(reactor, Target(url="ws://[::1]:1"))
+
+
+@socket_test
+async def test_a_request_to_an_ipv6_address(fake: FakeGateway) -> None:
+    fake.replies["health"] = 1
+    try:
+        port = await TCP6ServerEndpoint(reactor, 0, interface="::1").listen(
+            fake.factory()
+        )
+    except CannotListenError:
+        pytest.skip("this machine has no IPv6")
+    number = port.getHost().port
+    connection = await connect(
+        reactor, Target(url=f"ws://[::1]:{number}", token=Secret(TOKEN))
+    )
+    assert await connection.request("health") == 1
+    assert fake.peers[0].http_headers["host"] == f"[::1]:{number}"
+    await connection.close()
+    await port.stopListening()
 
 
 @socket_test
