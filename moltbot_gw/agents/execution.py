@@ -56,7 +56,9 @@ class ExecutionTools(msgspec.Struct, frozen=True, kw_only=True):
     clock: IReactorTime
     unix_time: Callable[[], float]
     fresh_after_ms: Callable[[str], int]
-    choose_model: Callable[[Agent, SessionSettings], tuple[ModelRef, IModelProvider]]
+    choose_model: Callable[
+        [Agent, SessionSettings, ModelRef | None], tuple[ModelRef, IModelProvider]
+    ]
     prepare_workspace: Callable[[Agent], Awaitable[None]]
 
 
@@ -125,7 +127,9 @@ class Execution:
             raise self._run.cancelled
         news = news_of(request.messages, has_history=bool(history.messages))
         messages = _conversation(history.messages, news)
-        model, provider = tools.choose_model(self._agent, history.settings)
+        model, provider = tools.choose_model(
+            self._agent, history.settings, request.model
+        )
         if has_images(news) and not model.accepts_images:
             raise InvalidRequest(
                 f"messages: the model {model} does not take images.", param="messages"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.interfaces import IdempotencyKey
 from moltbot_gw.messages import Message, SamplingOptions, ToolChoice, ToolSpec
 
@@ -15,8 +16,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     that lanes and store go by.  An *anonymous* session is new and will be pruned.
     *new_session_id* (a UUID) is used if the session has to be begun.
     *extra_system* goes into the system prompt of this run and is not stored.  With a
-    *key* the same request starts no second run; *timeout* (seconds), *thinking* and
-    *session_id* replace the agent's and the session's own.
+    *key* the same request starts no second run; *timeout* (seconds), *thinking*,
+    *model* (one that ``Catalog.allows``) and *session_id* replace the agent's and the
+    session's own.
 
     The *tools* are the client's own: a call of one ends the run, and its result comes
     in another request.
@@ -35,5 +37,6 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     session_id: str | None = None
     thinking: str | None = None
+    model: ModelRef | None = None
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = "auto"

@@ -107,12 +107,13 @@ class AgentService:
             raise ModelNotFound(f'There is no agent "{request.agent_id}".')
         if self._draining:
             raise Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
-        if agent.model.provider not in self._providers:
+        model = request.model or agent.model
+        if model.provider not in self._providers:
             raise ProviderFailed(
-                f'Agent "{agent.id}" uses the model {agent.model}, but the provider'
-                f' "{agent.model.provider}" is not configured (models.providers).'
+                f'Agent "{agent.id}" uses the model {model}, but the provider'
+                f' "{model.provider}" is not configured (models.providers).'
             )
-        if has_images(request.messages) and not agent.model.accepts_images:
+        if has_images(request.messages) and not model.accepts_images:
             raise InvalidRequest(
                 f'messages: the model of agent "{agent.id}" does not take images.',
                 param="messages",
@@ -212,11 +213,14 @@ class AgentService:
         self._tell_idle()
 
     def _choose_model(
-        self, agent: Agent, settings: SessionSettings
+        self, agent: Agent, settings: SessionSettings, asked: ModelRef | None
     ) -> tuple[ModelRef, IModelProvider]:
-        """Return the session's own model if *agent* may use it, else the agent's."""
-        model = agent.model
-        if settings.model is not None:
+        """Return what a run uses: the model *asked* for, the session's, the agent's.
+
+        One that the session names counts only while *agent* may use it.
+        """
+        model = asked or agent.model
+        if asked is None and settings.model is not None:
             wanted = self.roster.catalog.find(settings.model)
             known = wanted.provider in self._providers
             if known and self.roster.catalog.allows(wanted, agent.model):

@@ -70,7 +70,8 @@ class CompletionsHandler:
             global_scope=self._global_scope,
         )
         agent = self._agents.roster.agents[target.agent_id]
-        if chat.image_path is not None and not agent.model.accepts_images:
+        model = target.model or agent.model
+        if chat.image_path is not None and not model.accepts_images:
             raise InvalidRequest(
                 f"{chat.image_path}: the model of agent {agent.id} takes no images.",
                 param=chat.image_path,
@@ -87,6 +88,7 @@ class CompletionsHandler:
                 messages=chat.messages,
                 extra_system=chat.system,
                 options=chat.options,
+                model=target.model,
                 tools=chat.tools,
                 tool_choice=chat.tool_choice,
                 key=key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from twisted.web.http_headers import Headers
 
+from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.keys import (
     BadSessionKey,
@@ -23,13 +24,14 @@ _NAMES = ("moltbot", "clawdbot", "openclaw")
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a completion goes; see ``RunRequest`` for the two keys."""
+    """Where a completion goes; see ``RunRequest`` for the two keys and *model*."""
 
     agent_id: str
     session_key: str
     store_key: str
     new_session_id: str
     anonymous: bool
+    model: ModelRef | None = None
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -45,8 +47,26 @@ def find_target(
     """Return where *chat* goes.
 
     Raises ``ModelNotFound`` for an agent that is not configured, ``InvalidRequest`` for
-    headers that disagree and for keys that a client may not use.
+    headers that disagree, and for keys and models that a client may not use.
     """
+    target = _find(headers, chat, roster, global_scope)
+    asked = _header(headers, "model")
+    if asked is None:
+        return target
+    model = roster.catalog.find(asked.value)
+    if not roster.catalog.allows(model, roster.agents[target.agent_id].model):
+        raise InvalidRequest(
+            f'{asked.name}: the model "{asked.value[:100]}" may not be asked for; see'
+            " models.providers and agents.defaults.models.",
+            param=asked.name,
+            code="model_not_allowed",
+        )
+    return msgspec.structs.replace(target, model=model)
+
+
+def _find(
+    headers: Headers, chat: ChatRequest, roster: Roster, global_scope: bool
+) -> Target:
     header = _header(headers, "agent-id") or _header(headers, "agent")
     key = _header(headers, "session-key")
     asked, param = _asked_agent(header, chat, roster)
@@ -124,6 +144,6 @@ def _header(headers: Headers, suffix: str) -> _Said | None:
 
 def _agree(suffix: str, one: str, other: str) -> bool:
     """Whether two headers say the same; of agents, whatever their case."""
-    if suffix != "session-key":
+    if suffix not in ("session-key", "model"):
         return normalize_agent_id(one) == normalize_agent_id(other)
     return one == other

@@ -23,12 +23,13 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from moltbot_gw.agents.catalog import ModelRef
+from moltbot_gw.agents.catalog import Catalog, ModelRef
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
+from moltbot_gw.config import Config
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import (
     Completion,
@@ -339,6 +340,7 @@ class Options:
     max_concurrent: int = 4
     max_waiting: int = 256
     max_connections: int = 1000
+    catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
     max_waiting_per_session: int = 20
 
 
@@ -431,7 +433,9 @@ class Gateway:
         if not chosen.missing_provider:
             providers["script"] = self.model
         return AgentService(
-            roster=Roster(agents=agents, default_id=chosen.default_id),
+            roster=Roster(
+                agents=agents, default_id=chosen.default_id, catalog=chosen.catalog
+            ),
             providers=providers,
             store=self.store,
             lanes=Lanes(
