@@ -39,6 +39,9 @@ MAX_REPEATED_CHARS = 128 * 1024
 MAX_KEPT = 16
 MAX_FINAL_CHARS = 4 * 1024 * 1024
 
+_Place = tuple[Position, int]
+"""A position, and the number of the newest step when it was read from."""
+
 _AGENT, _CHAT = event_head("agent"), event_head("chat")
 
 
@@ -84,7 +87,7 @@ class RunFeed:
         self._timer: IDelayedCall | None = None
         self._cursor: Cursor = run.watch(self)
         self._last_frames: tuple[EventFrame, ...] = ()
-        self._missed: dict[Position, tuple[Position, tuple[EventFrame, ...]]] = {}
+        self._missed: dict[_Place, tuple[Position, tuple[EventFrame, ...]]] = {}
 
     @property
     def position(self) -> Position:
@@ -133,7 +136,8 @@ class RunFeed:
 
         There is nothing left when that is ``position``.
         """
-        known = self._missed.get(start)
+        place = start, self._seq
+        known = self._missed.get(place)
         if known is not None:
             return known
         cursor = Cursor(self.run, start)
@@ -144,10 +148,10 @@ class RunFeed:
         is_last = _ends_batch(cursor.take(until=self.position))
         frames = self._render(event, end, with_text=is_last, with_chat=is_last)
         if not is_last:
-            # Many fall behind at the same places, and what follows there stays so.
+            # Many fall behind at the same places, and read on at the same time.
             if len(self._missed) >= MAX_KEPT:
                 del self._missed[next(iter(self._missed))]
-            self._missed[start] = end, frames
+            self._missed[place] = end, frames
         return end, frames
 
     def _ring(self) -> None:
