@@ -443,4 +443,4 @@ class Audience(RuleBasedStateMachine):
 
 
 TestAudience = Audience.TestCase
-TestAudience.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestAudience.settings = settings(max_examples=150, stateful_step_count=25)
