@@ -67,16 +67,54 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str = ""
 
 
+class ReasoningState(msgspec.Struct, frozen=True):
+    """What the provider wants to read again with this message, in its own format.
+
+    *data* is JSON text, opaque to us (signed or encrypted thoughts); nobody is shown
+    it.  A second one of a model call replaces the first.
+    """
+
+    data: str
+
+
+class ToolStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the agent's own tools is at work; *arguments* is the model's JSON text."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ToolUpdated(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tool has brought so far, as *text*."""
+
+    call_id: str
+    name: str
+    text: str
+
+
+class ToolFinished(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool is done; *label* says in a few words what it was about."""
+
+    call_id: str
+    name: str
+    text: str
+    is_error: bool = False
+    label: str | None = None
+
+
 class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended.
 
     *finish_reason* is set exactly when *state* is ``"done"``, *error* exactly when it
-    is not.  *started_at_ms* is None for a run that never left its lanes.
+    is not.  *usage* is the sum over the run's model calls, *context* that of the last
+    one.  *started_at_ms* is None for a run that never left its lanes.
     """
 
     state: OutcomeState
     finish_reason: FinishReason | None = None
     usage: Usage = Usage()
+    context: Usage = Usage()
     error: GatewayError | None = None
     started_at_ms: int | None = None
     ended_at_ms: int
@@ -88,5 +126,13 @@ class RunEnded(msgspec.Struct, frozen=True):
     outcome: RunOutcome
 
 
-ModelEvent = Union[TextDelta, ReasoningDelta, ToolCallDelta]
-RunEvent = Union[RunStarted, TextDelta, ReasoningDelta, ToolCallDelta, RunEnded]
+SpokenEvent = Union[TextDelta, ReasoningDelta, ToolCallDelta]
+"""What a model says, piece by piece."""
+
+ModelEvent = Union[SpokenEvent, ReasoningState]
+"""What a provider feeds a run with."""
+
+ToolEvent = Union[ToolStarted, ToolUpdated, ToolFinished]
+
+RunEvent = Union[RunStarted, SpokenEvent, ToolEvent, RunEnded]
+"""What the readers of a run see."""

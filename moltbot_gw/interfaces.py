@@ -5,19 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import Attribute, Interface
 
-from moltbot_gw.events import (
-    Completion,
-    FinishReason,
-    ModelEvent,
-    OutcomeState,
-    Usage,
+from moltbot_gw.events import Completion, ModelEvent
+from moltbot_gw.messages import AssistantMessage, ModelRequest
+from moltbot_gw.stored import (
+    Compacted,
+    History,
+    KeptRun,
+    SessionSummary,
+    Transcript,
+    TurnEnd,
+    TurnRound,
+    TurnStart,
+    UsageLine,
 )
-from moltbot_gw.messages import AssistantMessage, Message, ModelRequest, ToolCall
 
 
 class IRunSink(Interface):
@@ -64,212 +68,6 @@ class IRunSubscriber(Interface):
         """There is something to take, or the run has ended.  Never raises."""
 
 
-class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What somebody has set for a session; None is unsaid.
-
-    *model* overrides the agent's own and reads ``provider/model``; *spawned_by* is a
-    session key.  What the other values may be is the edge's business.
-    """
-
-    label: str | None = None
-    thinking_level: str | None = None
-    verbose_level: str | None = None
-    reasoning_level: str | None = None
-    elevated_level: str | None = None
-    response_usage: str | None = None
-    exec_host: str | None = None
-    exec_security: str | None = None
-    exec_ask: str | None = None
-    exec_node: str | None = None
-    model: str | None = None
-    spawned_by: str | None = None
-    send_policy: str | None = None
-    group_activation: str | None = None
-
-
-class History(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session holds.
-
-    *session_id* is None, and *messages* empty, when there is no such session or the
-    stored one is too old to go on with.  *settings* are there in the second case too,
-    because the session that follows takes them over.
-    """
-
-    session_id: str | None = None
-    messages: tuple[Message, ...] = ()
-    settings: SessionSettings = SessionSettings()
-
-
-class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client calls its request, so that sending it again starts no second run.
-
-    *value* is unique in the whole store.  *fingerprint* tells a repetition from
-    another request under the same key.
-    """
-
-    value: str
-    fingerprint: bytes
-
-
-class KeptError(msgspec.Struct, frozen=True, kw_only=True):
-    """A ``GatewayError`` as a client was told of it."""
-
-    status: int
-    type: str
-    code: str
-    message: str
-
-
-class KeptOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run with an idempotency key ended, enough to answer a repetition.
-
-    See ``RunOutcome``; *text*, *reasoning* and *tool_calls* are what the model said.
-    *model* reads ``provider/model``.
-    """
-
-    state: OutcomeState
-    text: str
-    reasoning: str
-    finish_reason: FinishReason | None
-    usage: Usage
-    error: KeptError | None
-    started_at_ms: int | None
-    ended_at_ms: int
-    tool_calls: tuple[ToolCall, ...] = ()
-    session_id: str | None = None
-    model: str | None = None
-
-
-class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
-    """The run that an idempotency key stands for.
-
-    *outcome* is None while the run is running, and for ever if a stop of the process
-    cut it off.
-    """
-
-    run_id: str
-    agent_id: str
-    session_key: str
-    fingerprint: bytes
-    created_at_ms: int
-    outcome: KeptOutcome | None
-
-
-class TurnStart(msgspec.Struct, frozen=True, kw_only=True):
-    """The first half of a turn: what is stored before the model is called.
-
-    *session_key* is canonical (``agent:<id>:...``); *session_id* a UUID: a new one
-    starts the session afresh under its key and leaves the older transcript alone.
-    *messages* is what this turn adds, never empty.  *anonymous* sessions are pruned.
-    With a *key*, the run is found under it from then on, and no older run.
-    """
-
-    run_id: str
-    session_key: str
-    session_id: str
-    agent_id: str
-    provider: str
-    model: str
-    messages: tuple[Message, ...]
-    started_at_ms: int
-    anonymous: bool = False
-    key: IdempotencyKey | None = None
-
-
-class TurnEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """The second half of a turn: what is stored before the client hears of the end.
-
-    *messages* may be empty (a failure before the first word).  *error_code* is set
-    unless *state* is ``"done"``.  *kept* is stored under the idempotency key that the
-    run began with; None forgets that key.
-    """
-
-    run_id: str
-    session_key: str
-    session_id: str
-    messages: tuple[Message, ...]
-    state: OutcomeState
-    error_code: str | None = None
-    usage: Usage = Usage()
-    ended_at_ms: int
-    kept: KeptOutcome | None = None
-
-
-class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list of sessions; times in Unix milliseconds.
-
-    The token counts are those of the last finished run (the size of its context),
-    not a sum.  *messages* counts the entries.
-    """
-
-    session_key: str
-    session_id: str
-    agent_id: str
-    created_at_ms: int
-    updated_at_ms: int
-    anonymous: bool
-    aborted_last_run: bool
-    provider: str | None
-    model: str | None
-    input_tokens: int
-    output_tokens: int
-    total_tokens: int
-    messages: int = 0
-    settings: SessionSettings = SessionSettings()
-
-
-class TranscriptEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored message; *seq* counts from 1.
-
-    *provider* to *state* (``"running"``, ``"interrupted"`` or an ``OutcomeState``) are
-    those of the run *run_id*; None for a message outside any run, and *usage* also
-    until the run has ended.
-    """
-
-    seq: int
-    run_id: str
-    created_at_ms: int
-    message: Message
-    provider: str | None
-    model: str | None
-    usage: Usage | None
-    state: str | None
-
-
-class Transcript(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a session, in order."""
-
-    session_id: str
-    settings: SessionSettings
-    entries: tuple[TranscriptEntry, ...]
-
-
-class Compacted(msgspec.Struct, frozen=True, kw_only=True):
-    """How many entries a session still has, and which session id has all of them.
-
-    *archived* is None when nothing had to go.
-    """
-
-    kept: int
-    archived: str | None
-
-
-class UsageLine(msgspec.Struct, frozen=True, kw_only=True):
-    """The sums over the runs of one model that ended on one *day*.
-
-    *day* is ``YYYY-MM-DD`` in the machine's own time zone.
-    """
-
-    day: str
-    provider: str
-    model: str
-    runs: int
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    total_tokens: int
-
-
 class ISessionStore(Interface):
     """Conversations on lasting storage.
 
@@ -307,6 +105,12 @@ class ISessionStore(Interface):
         A run of the session that has the same id is replaced, unless it is running and
         the turn has no idempotency key: then this fails.  If the session id is another
         than before, its session takes over the settings.
+        """
+
+    def extend_turn(turn: TurnRound) -> Deferred[None]:
+        """Store a middle part of a turn, between its halves.
+
+        Does nothing for a session that was deleted meanwhile.
         """
 
     def end_turn(turn: TurnEnd) -> Deferred[None]:

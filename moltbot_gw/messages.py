@@ -50,23 +50,30 @@ class AssistantMessage(
 
     *text* may be empty beside tool calls.  *stop_reason* is the finish reason of a
     whole message, ``"aborted"`` or ``"error"`` of one that was cut off, and None for
-    one that came from a client's own history.
+    one that came from a client's own history.  *reasoning_state* is what the provider
+    wants to read again (see ``events.ReasoningState``); only the format that wrote it
+    understands it.
     """
 
     text: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     stop_reason: str | None = None
+    reasoning_state: str = ""
 
 
 class ToolMessage(
     msgspec.Struct, frozen=True, tag="tool", tag_field="role", omit_defaults=True
 ):
-    """The result of a tool call; the old ``function`` form has no *tool_call_id*."""
+    """The result of a tool call; the old ``function`` form has no *tool_call_id*.
+
+    *is_error* says that the tool could not do it, and *content* why.
+    """
 
     content: Content
     tool_call_id: str | None = None
     name: str | None = None
+    is_error: bool = False
 
 
 Message = Union[UserMessage, AssistantMessage, ToolMessage]

@@ -23,10 +23,12 @@ FLOORS: tuple[frozenset[str], ...] = (
             "logfile",
             "identityfile",
             "privatefile",
+            "stored",
+            "tooling",
         }
     ),
-    frozenset({"agents", "sessions", "providers", "devices"}),
-    frozenset({"http", "ws", "client"}),
+    frozenset({"agents", "sessions", "providers", "devices", "fetching"}),
+    frozenset({"http", "ws", "client", "tools"}),
     frozenset({"tap", "service", "settings", "listening", "statelock", "tlsfiles"})
     | {"building", "controlplane", "cli"},
 )

@@ -29,15 +29,9 @@ from moltbot_gw.errors import (
     RunTimedOut,
 )
 from moltbot_gw.events import Completion, RunOutcome
-from moltbot_gw.interfaces import (
-    History,
-    IModelProvider,
-    ISessionStore,
-    SessionSettings,
-    TurnEnd,
-    TurnStart,
-)
+from moltbot_gw.interfaces import IModelProvider, ISessionStore
 from moltbot_gw.messages import AssistantMessage, Message, ModelRequest
+from moltbot_gw.stored import History, SessionSettings, TurnEnd, TurnStart
 
 _log = Logger()
 T = TypeVar("T")
@@ -209,6 +203,7 @@ class Execution:
                 state=outcome.state,
                 error_code=outcome.error.code if outcome.error else None,
                 usage=outcome.usage,
+                context=outcome.context,
                 ended_at_ms=outcome.ended_at_ms,
                 kept=kept_outcome(self._run, outcome, calls)
                 if self._request.key
@@ -252,6 +247,7 @@ class Execution:
                 state="done",
                 finish_reason=result.finish_reason,
                 usage=result.usage,
+                context=result.usage,
                 started_at_ms=self._started_at_ms,
                 ended_at_ms=ended_at_ms,
             )

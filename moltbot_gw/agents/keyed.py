@@ -17,14 +17,9 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.run import Run
 from moltbot_gw.errors import ClientGone, Draining, GatewayError, KeyReused
 from moltbot_gw.events import ReasoningDelta, RunOutcome, TextDelta, ToolCallDelta
-from moltbot_gw.interfaces import (
-    IdempotencyKey,
-    ISessionStore,
-    KeptError,
-    KeptOutcome,
-    KeptRun,
-)
+from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import ToolCall
+from moltbot_gw.stored import IdempotencyKey, KeptError, KeptOutcome, KeptRun
 
 KEPT_SECONDS = 24 * 3600.0
 """How long an outcome can be replayed."""
@@ -129,6 +124,7 @@ def _ended(kept: KeptRun, outcome: KeptOutcome) -> Run:
             state=outcome.state,
             finish_reason=outcome.finish_reason,
             usage=outcome.usage,
+            context=outcome.context,
             error=None if outcome.error is None else _error(outcome.error),
             started_at_ms=outcome.started_at_ms,
             ended_at_ms=outcome.ended_at_ms,
@@ -166,6 +162,7 @@ def kept_outcome(
         reasoning=run.reasoning(),
         finish_reason=outcome.finish_reason,
         usage=outcome.usage,
+        context=outcome.context,
         error=kept,
         started_at_ms=outcome.started_at_ms,
         ended_at_ms=outcome.ended_at_ms,

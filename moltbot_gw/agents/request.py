@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from moltbot_gw.agents.catalog import ModelRef
-from moltbot_gw.interfaces import IdempotencyKey
 from moltbot_gw.messages import Message, SamplingOptions, ToolChoice, ToolSpec
+from moltbot_gw.stored import IdempotencyKey
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):

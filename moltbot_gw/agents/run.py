@@ -26,10 +26,12 @@ from moltbot_gw.errors import GatewayError, ProviderFailed
 from moltbot_gw.events import (
     ModelEvent,
     ReasoningDelta,
+    ReasoningState,
     RunEnded,
     RunEvent,
     RunOutcome,
     RunStarted,
+    SpokenEvent,
     TextDelta,
     ToolCallDelta,
 )
@@ -49,7 +51,7 @@ class _TextEntry:
         self.kind = kind
         self.segment = TextSegment()
 
-    def read(self, offset: int, max_chars: int) -> tuple[ModelEvent, int] | None:
+    def read(self, offset: int, max_chars: int) -> tuple[SpokenEvent, int] | None:
         """Return what stands at *offset*, and the offset behind; None at the end."""
         if offset >= len(self.segment):
             return None
@@ -68,7 +70,7 @@ class _CallEntry:
         self.start = msgspec.structs.replace(start, arguments="")
         self.segment = TextSegment()
 
-    def read(self, offset: int, max_chars: int) -> tuple[ModelEvent, int] | None:
+    def read(self, offset: int, max_chars: int) -> tuple[SpokenEvent, int] | None:
         """Return what stands at *offset*, and the offset behind; None at the end."""
         lead = 1 if self.start.name else 0
         if offset < lead:
@@ -268,6 +270,8 @@ class Run:
             self.is_cut = True
             return
         for event in events:
+            if isinstance(event, ReasoningState):
+                continue
             text = _said(event)
             self._bytes += len(text) if text.isascii() else len(text.encode())
             if self._bytes > self._max_bytes:
@@ -379,7 +383,7 @@ class Cursor:
         return None
 
 
-def _said(event: ModelEvent) -> str:
+def _said(event: SpokenEvent) -> str:
     """Return all that the model said in *event*, names and ids too."""
     if isinstance(event, ToolCallDelta):
         return event.id + event.name + event.arguments

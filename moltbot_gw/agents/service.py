@@ -26,7 +26,8 @@ from moltbot_gw.errors import (
     ProviderFailed,
 )
 from moltbot_gw.events import RunOutcome
-from moltbot_gw.interfaces import IModelProvider, ISessionStore, SessionSettings
+from moltbot_gw.interfaces import IModelProvider, ISessionStore
+from moltbot_gw.stored import SessionSettings
 
 _log = Logger()
 

@@ -16,7 +16,7 @@ from moltbot_gw.http.idempotency import find_key
 from moltbot_gw.http.naming import find_target
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.sse import SSEStream
-from moltbot_gw.interfaces import IdempotencyKey
+from moltbot_gw.stored import IdempotencyKey
 from moltbot_gw.wire.chat_request import ChatRequest, parse_chat_request
 from moltbot_gw.wire.chat_response import ChunkRenderer, render_completion
 

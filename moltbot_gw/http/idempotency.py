@@ -8,7 +8,7 @@ from hashlib import sha256
 from twisted.web.http_headers import Headers
 
 from moltbot_gw.errors import InvalidRequest
-from moltbot_gw.interfaces import IdempotencyKey
+from moltbot_gw.stored import IdempotencyKey
 
 _KEY = re.compile(rb"[!-~](?:[ -~]{0,253}[!-~])?")
 _NAMING = re.compile(rb"x-(?:moltbot|clawdbot|openclaw)-[a-z-]+")

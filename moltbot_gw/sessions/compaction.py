@@ -11,11 +11,11 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-from moltbot_gw.interfaces import Compacted
 from moltbot_gw.messages import Message, UserMessage
 from moltbot_gw.sessions import runs
 from moltbot_gw.sessions.codec import checked_tail, first_hash, rechained
 from moltbot_gw.sessions.turns import append
+from moltbot_gw.stored import Compacted
 
 
 class Compaction(NamedTuple):

@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from moltbot_gw.interfaces import SessionSettings, SessionSummary
 from moltbot_gw.messages import AssistantMessage
 from moltbot_gw.sessions import reading, settings
 from moltbot_gw.sessions.codec import chained, first_hash
 from moltbot_gw.sessions.turns import append
+from moltbot_gw.stored import SessionSettings, SessionSummary
 
 
 class Patch(NamedTuple):

@@ -12,13 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from moltbot_gw.errors import StoreFailed
-from moltbot_gw.interfaces import (
-    IdempotencyKey,
-    KeptOutcome,
-    KeptRun,
-    TurnEnd,
-    TurnStart,
-)
+from moltbot_gw.stored import IdempotencyKey, KeptOutcome, KeptRun, TurnEnd, TurnStart
 
 PRUNE_STEP = 100
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, NamedTuple
 
-from moltbot_gw.interfaces import History, SessionSummary, UsageLine
 from moltbot_gw.sessions import settings
 from moltbot_gw.sessions.codec import checked
+from moltbot_gw.stored import History, SessionSummary, UsageLine
 
 _WINDOW = 1000
 

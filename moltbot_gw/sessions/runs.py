@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from moltbot_gw.errors import StoreFailed
-from moltbot_gw.interfaces import TurnEnd, TurnStart
+from moltbot_gw.stored import TurnEnd, TurnStart
 
 
 def begin(connection: sqlite3.Connection, session: int, turn: TurnStart) -> None:

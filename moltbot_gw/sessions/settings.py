@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from moltbot_gw.interfaces import SessionSettings
 from moltbot_gw.sessions.faults import SettingsDamaged
+from moltbot_gw.stored import SessionSettings
 
 _UNSET = SessionSettings()
 _UNSET_TEXT = b"{}"

@@ -12,17 +12,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
 from moltbot_gw.errors import LabelTaken, StoreFailed
-from moltbot_gw.interfaces import (
-    Compacted,
-    History,
-    ISessionStore,
-    KeptRun,
-    SessionSummary,
-    Transcript,
-    TurnEnd,
-    TurnStart,
-    UsageLine,
-)
+from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import AssistantMessage
 from moltbot_gw.sessions import (
     compaction,
@@ -37,6 +27,17 @@ from moltbot_gw.sessions import (
 from moltbot_gw.sessions.batches import GroupCommit, one_by_one
 from moltbot_gw.sessions.connection import open_reader, open_writer
 from moltbot_gw.sessions.worker import Worker
+from moltbot_gw.stored import (
+    Compacted,
+    History,
+    KeptRun,
+    SessionSummary,
+    Transcript,
+    TurnEnd,
+    TurnRound,
+    TurnStart,
+    UsageLine,
+)
 
 _PRUNE_STEP = 100
 
@@ -115,6 +116,10 @@ class SqliteSessionStore:
     def begin_turn(self, turn: TurnStart) -> Deferred[None]:
         """See ``ISessionStore``."""
         return self._writer.ask(turns.begin_turn, turn)
+
+    def extend_turn(self, turn: TurnRound) -> Deferred[None]:
+        """See ``ISessionStore``."""
+        return self._writer.ask(turns.extend_turn, turn)
 
     def end_turn(self, turn: TurnEnd) -> Deferred[None]:
         """See ``ISessionStore``; an end without any usage leaves the counts alone."""

@@ -6,10 +6,10 @@ import sqlite3
 from typing import Any, NamedTuple
 
 from moltbot_gw.events import Usage
-from moltbot_gw.interfaces import Transcript, TranscriptEntry
 from moltbot_gw.messages import Message
 from moltbot_gw.sessions import settings
 from moltbot_gw.sessions.codec import checked_tail
+from moltbot_gw.stored import Transcript, TranscriptEntry
 
 
 class Tail(NamedTuple):

@@ -1,4 +1,4 @@
-"""The two halves of a turn, as jobs of the writer: the hot path."""
+"""The parts of a turn, as jobs of the writer: the hot path."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sqlite3
 
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.events import Usage
-from moltbot_gw.interfaces import TurnEnd, TurnStart
 from moltbot_gw.sessions import kept, runs
 from moltbot_gw.sessions.codec import EntryRow, chained, first_hash
+from moltbot_gw.stored import TurnEnd, TurnRound, TurnStart
 
 _NO_USAGE = Usage()
 
@@ -126,6 +126,41 @@ def _more_entries(
     return number, rows
 
 
+def extend_turn(connection: sqlite3.Connection, turn: TurnRound) -> None:
+    """Append a middle part of *turn* to the session in which its run is running.
+
+    Does nothing if the session has been deleted.  Raises ``StoreFailed`` unless the run
+    is running.
+    """
+    found = connection.execute(
+        "SELECT number, session_id, last_seq, head FROM sessions"
+        " JOIN runs ON session = number"
+        " WHERE session_key = ? AND run_id = ? AND state = 'running'",
+        (turn.session_key, turn.run_id),
+    ).fetchone()
+    if found is None:
+        if _exists(connection, turn.session_key, turn.session_id):
+            raise StoreFailed("The session store has no such running run.")
+        return
+    number, session_id, last_seq, head = found
+    rows = chained(
+        number, session_id, last_seq, head, turn.messages, turn.run_id, turn.at_ms
+    )
+    append(connection, rows)
+    connection.execute(
+        "UPDATE sessions SET updated_ms = ?, last_seq = ?, head = ? WHERE number = ?",
+        (turn.at_ms, last_seq + len(rows), rows[-1][-1], number),
+    )
+
+
+def _exists(connection: sqlite3.Connection, session_key: str, session_id: str) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM sessions WHERE session_key = ? AND session_id = ?",
+        (session_key, session_id),
+    ).fetchone()
+    return found is not None
+
+
 def end_turn(connection: sqlite3.Connection, turn: TurnEnd) -> None:
     """Append the second half of *turn* to its own session, current or not.
 
@@ -163,7 +198,7 @@ def end_turn(connection: sqlite3.Connection, turn: TurnEnd) -> None:
         (
             turn.ended_at_ms,
             turn.state == "aborted",
-            *_counts(turn.usage),
+            *_counts(turn.context),
             last_seq + len(rows),
             rows[-1][-1] if rows else head,
             number,

@@ -20,12 +20,11 @@ from zope.interface import implementer
 
 from moltbot_gw.agents.run import Cursor, Position, Run
 from moltbot_gw.events import (
-    ReasoningDelta,
     RunEnded,
     RunEvent,
     RunOutcome,
+    RunStarted,
     TextDelta,
-    ToolCallDelta,
 )
 from moltbot_gw.interfaces import IRunSubscriber
 from moltbot_gw.wire.frames import encode_payload, event_head
@@ -181,14 +180,14 @@ class RunFeed:
     def _render(
         self, event: RunEvent, position: Position, *, with_text: bool, with_chat: bool
     ) -> tuple[EventFrame, ...]:
-        if isinstance(event, (ReasoningDelta, ToolCallDelta)):
-            return ()
         if isinstance(event, RunEnded):
             return self._render_end(event.outcome)
         now_ms = int(self._unix_time() * 1000)
-        if not isinstance(event, TextDelta):
+        if isinstance(event, RunStarted):
             payload = self._agent.started(self._seq, now_ms, event.at_ms)
             return (EventFrame(_AGENT, encode_payload(payload)),)
+        if not isinstance(event, TextDelta):
+            return ()
         text = None
         if with_text and self._text_chars <= MAX_REPEATED_CHARS:
             text = self.run.text_until(position, MAX_REPEATED_CHARS)

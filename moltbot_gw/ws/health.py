@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.errors import GatewayError
-from moltbot_gw.interfaces import ISessionStore, SessionSummary
+from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.stored import SessionSummary
 from moltbot_gw.ws.rows import recent_row
 from moltbot_gw.ws.slots import Slots
 

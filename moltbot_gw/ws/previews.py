@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Literal
 
-from moltbot_gw.interfaces import SessionSummary, TranscriptEntry
 from moltbot_gw.messages import (
     AssistantMessage,
     ImagePart,
@@ -17,6 +16,7 @@ from moltbot_gw.messages import (
     UserMessage,
     text_of,
 )
+from moltbot_gw.stored import SessionSummary, TranscriptEntry
 from moltbot_gw.ws.calls import Result
 from moltbot_gw.ws.transcripts import without_hints
 

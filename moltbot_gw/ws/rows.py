@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
-from moltbot_gw.interfaces import SessionSettings, SessionSummary
+from moltbot_gw.stored import SessionSettings, SessionSummary
 from moltbot_gw.ws.calls import Result
 
 Kind = Literal["direct", "group", "global", "unknown"]

@@ -25,7 +25,6 @@ import msgspec
 from moltbot_gw.agents.catalog import Catalog, ModelRef
 from moltbot_gw.config import Cost
 from moltbot_gw.events import Usage
-from moltbot_gw.interfaces import TranscriptEntry
 from moltbot_gw.messages import (
     AssistantMessage,
     Content,
@@ -34,6 +33,7 @@ from moltbot_gw.messages import (
     ToolCall,
     UserMessage,
 )
+from moltbot_gw.stored import TranscriptEntry
 from moltbot_gw.ws.costs import Tokens, price_of, tokens_of
 
 Message = dict[str, Any]

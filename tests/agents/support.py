@@ -30,15 +30,9 @@ from moltbot_gw.events import (
     RunOutcome,
     TextDelta,
 )
-from moltbot_gw.interfaces import (
-    IdempotencyKey,
-    IModelProvider,
-    IRunSubscriber,
-    ISessionStore,
-    TurnEnd,
-    TurnStart,
-)
+from moltbot_gw.interfaces import IModelProvider, IRunSubscriber, ISessionStore
 from moltbot_gw.messages import Message, UserMessage
+from moltbot_gw.stored import IdempotencyKey, TurnEnd, TurnStart
 from tests.sessions.support import PATIENCE, Pump
 from tests.support.memory_store import MemorySessionStore
 from tests.support.scripted_provider import Call, ScriptedProvider

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from moltbot_gw.agents.service import CUT_SECONDS, DRAIN_RETRY_AFTER
 from moltbot_gw.errors import Draining
-from moltbot_gw.interfaces import TurnEnd
 from moltbot_gw.messages import AssistantMessage
+from moltbot_gw.stored import TurnEnd
 from tests.support.memory_store import MemorySessionStore
 
 from .support import House, ended

@@ -27,8 +27,9 @@ from moltbot_gw.errors import (
     StoreFailed,
 )
 from moltbot_gw.events import ReasoningDelta, RunEnded, RunStarted, TextDelta
-from moltbot_gw.interfaces import IdempotencyKey, ISessionStore
+from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.sessions import SqliteSessionStore
+from moltbot_gw.stored import IdempotencyKey
 from tests.sessions.support import FAILED, end, start
 from tests.support.memory_store import MemorySessionStore
 from tests.support.scripted_provider import USAGE, ScriptedProvider

@@ -19,8 +19,8 @@ from moltbot_gw.events import (
     TextDelta,
     ToolCallDelta,
 )
-from moltbot_gw.interfaces import IdempotencyKey
 from moltbot_gw.messages import AssistantMessage, UserMessage
+from moltbot_gw.stored import IdempotencyKey
 
 from .support import START_MS, GatedStore, House, Reader, ended, succeeded
 

@@ -7,8 +7,9 @@ from typing import TypeVar
 import attrs
 from twisted.internet.defer import Deferred
 
-from moltbot_gw.interfaces import History, ISessionStore, SessionSummary, Transcript
+from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import AssistantMessage
+from moltbot_gw.stored import History, SessionSummary, Transcript
 from tests.sessions.support import KEY, Pump, end, start
 
 _R = TypeVar("_R")

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from moltbot_gw.events import Usage
-from moltbot_gw.interfaces import KeptOutcome, KeptRun, UsageLine
 from moltbot_gw.messages import ToolCall
+from moltbot_gw.stored import KeptOutcome, KeptRun, UsageLine
 from tests.contracts.support import Subject
 from tests.sessions.support import DONE, FAILED, KEY, end, start
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from moltbot_gw.errors import LabelTaken
-from moltbot_gw.interfaces import History, SessionSettings, SessionSummary
+from moltbot_gw.stored import History, SessionSettings, SessionSummary
 from tests.contracts.support import Subject
 from tests.sessions.support import KEY, start
 

@@ -6,22 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.events import Usage
-from moltbot_gw.interfaces import History, ISessionStore, SessionSummary
+from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import (
     AssistantMessage,
     ImagePart,
+    Message,
     TextPart,
     ToolCall,
     ToolMessage,
     UserMessage,
 )
 from moltbot_gw.sessions import SqliteSessionStore
+from moltbot_gw.stored import History, SessionSummary, TurnRound
 from tests.contracts.support import Subject
 from tests.sessions.support import KEY, Pump, end, start
 from tests.support.memory_store import MemorySessionStore
@@ -67,6 +70,66 @@ def test_every_kind_of_message_comes_back_as_it_was(subject: Subject) -> None:
     subject.wait(subject.store.begin_turn(start(messages=asked)))
     subject.wait(subject.store.end_turn(end(messages=(answer,), state="aborted")))
     assert subject.history().messages == (*asked, answer)
+
+
+def _round(*messages: Message, **changes: Any) -> TurnRound:
+    return msgspec.structs.replace(
+        TurnRound(
+            run_id="run-1",
+            session_key=KEY,
+            session_id="id-1",
+            messages=messages,
+            at_ms=1500,
+        ),
+        **changes,
+    )
+
+
+_CALL = AssistantMessage(tool_calls=(ToolCall("c", "read", "{}"),))
+_RESULT = ToolMessage(content="no", tool_call_id="c", name="read", is_error=True)
+
+
+def test_rounds_of_a_turn_stand_between_its_halves(subject: Subject) -> None:
+    subject.wait(subject.store.begin_turn(start()))
+    subject.wait(subject.store.extend_turn(_round(_CALL, _RESULT)))
+    subject.wait(subject.store.end_turn(end()))
+    assert subject.history().messages[1:3] == (_CALL, _RESULT)
+    assert subject.words()[3:] == ["hi"]
+
+
+def test_round_of_a_session_that_is_gone_is_dropped(subject: Subject) -> None:
+    subject.wait(subject.store.begin_turn(start()))
+    subject.wait(subject.store.delete(KEY))
+    subject.wait(subject.store.extend_turn(_round(_CALL)))
+    assert subject.history() == History()
+
+
+def test_round_of_a_run_that_is_over_is_refused(subject: Subject) -> None:
+    subject.turn("run-1")
+    with pytest.raises(StoreFailed):
+        subject.wait(subject.store.extend_turn(_round(_CALL)))
+    assert subject.words() == ["hello", "hi"]
+
+
+def test_round_follows_its_run_into_a_compacted_session(subject: Subject) -> None:
+    for number in range(3):
+        subject.turn(f"old-{number}")
+    subject.wait(subject.store.begin_turn(start()))
+    subject.wait(subject.store.compact(KEY, 1, "id-2", 1200))
+    subject.wait(subject.store.extend_turn(_round(_CALL, _RESULT)))
+    history = subject.history()
+    assert history.session_id == "id-2"
+    assert history.messages[-2:] == (_CALL, _RESULT)
+
+
+def test_counts_of_a_session_are_those_of_the_last_model_call(subject: Subject) -> None:
+    usage, last = Usage(total_tokens=30), Usage(total_tokens=20)
+    subject.wait(subject.store.begin_turn(start()))
+    subject.wait(subject.store.end_turn(end(usage=usage, context=last)))
+    (summary,) = subject.summaries()
+    assert summary.total_tokens == 20
+    (line,) = subject.wait(subject.store.usage(0))
+    assert line.total_tokens == 30
 
 
 def test_session_touched_too_long_ago_has_no_history(subject: Subject) -> None:

@@ -6,12 +6,6 @@ import pytest
 
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.events import Usage
-from moltbot_gw.interfaces import (
-    Compacted,
-    SessionSettings,
-    Transcript,
-    TranscriptEntry,
-)
 from moltbot_gw.messages import (
     AssistantMessage,
     Message,
@@ -19,6 +13,7 @@ from moltbot_gw.messages import (
     ToolMessage,
     UserMessage,
 )
+from moltbot_gw.stored import Compacted, SessionSettings, Transcript, TranscriptEntry
 from tests.contracts.support import Subject
 from tests.sessions.support import KEY, end, start
 

@@ -12,14 +12,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moltbot_gw.events import OutcomeState, Usage
-from moltbot_gw.interfaces import (
-    IdempotencyKey,
-    KeptError,
-    KeptOutcome,
-    TurnEnd,
-    TurnStart,
-)
 from moltbot_gw.messages import AssistantMessage, Message, UserMessage
+from moltbot_gw.stored import IdempotencyKey, KeptError, KeptOutcome, TurnEnd, TurnStart
 
 _R = TypeVar("_R")
 
@@ -88,6 +82,7 @@ def end(
     messages: tuple[Message, ...] = (AssistantMessage(text="hi", stop_reason="stop"),),
     state: OutcomeState = "done",
     usage: Usage = Usage(),  # noqa: B008
+    context: Usage | None = None,
     at_ms: int = 2000,
     kept: KeptOutcome | None = None,
 ) -> TurnEnd:
@@ -100,6 +95,7 @@ def end(
         state=state,
         error_code=None if state == "done" else "some_error",
         usage=usage,
+        context=usage if context is None else context,
         ended_at_ms=at_ms,
         kept=kept,
     )

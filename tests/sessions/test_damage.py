@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from moltbot_gw.errors import StoreFailed
-from moltbot_gw.interfaces import SessionSettings
 from moltbot_gw.messages import UserMessage
 from moltbot_gw.sessions import SqliteSessionStore
+from moltbot_gw.stored import SessionSettings
 from tests.sessions.conftest import MakeStore
 from tests.sessions.support import DONE, KEY, Pump, end, start
 

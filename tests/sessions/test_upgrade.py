@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from moltbot_gw.interfaces import SessionSettings
 from moltbot_gw.messages import AssistantMessage, UserMessage
+from moltbot_gw.stored import SessionSettings
 from tests.sessions.conftest import MakeStore
 from tests.sessions.support import DONE, KEY, Pump, end, start
 

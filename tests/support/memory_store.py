@@ -13,20 +13,21 @@ from zope.interface import implementer
 
 from moltbot_gw.errors import GatewayError, LabelTaken, StoreFailed
 from moltbot_gw.events import Usage
-from moltbot_gw.interfaces import (
+from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.messages import AssistantMessage, Message, UserMessage
+from moltbot_gw.stored import (
     Compacted,
     History,
-    ISessionStore,
     KeptRun,
     SessionSettings,
     SessionSummary,
     Transcript,
     TranscriptEntry,
     TurnEnd,
+    TurnRound,
     TurnStart,
     UsageLine,
 )
-from moltbot_gw.messages import AssistantMessage, Message, UserMessage
 
 _R = TypeVar("_R")
 
@@ -140,6 +141,9 @@ class MemorySessionStore:
 
     def begin_turn(self, turn: TurnStart) -> Deferred[None]:
         return self._do(lambda: self._begin_turn(turn))
+
+    def extend_turn(self, turn: TurnRound) -> Deferred[None]:
+        return self._do(lambda: self._extend_turn(turn))
 
     def end_turn(self, turn: TurnEnd) -> Deferred[None]:
         return self._do(lambda: self._end_turn(turn))
@@ -256,6 +260,14 @@ class MemorySessionStore:
             )
         transcript.runs[turn.run_id] = _Run(turn.provider, turn.model, key)
 
+    def _extend_turn(self, turn: TurnRound) -> None:
+        session = self._sessions.get(turn.session_key)
+        if session is None or turn.session_id not in session.transcripts:
+            return
+        transcript = session.find_running(turn.run_id)
+        transcript.append(turn.run_id, turn.at_ms, turn.messages)
+        transcript.updated_at_ms = turn.at_ms
+
     def _end_turn(self, turn: TurnEnd) -> None:
         session = self._sessions.get(turn.session_key)
         if session is None or turn.session_id not in session.transcripts:
@@ -271,8 +283,8 @@ class MemorySessionStore:
         transcript.append(turn.run_id, turn.ended_at_ms, turn.messages)
         transcript.updated_at_ms = turn.ended_at_ms
         transcript.aborted_last_run = turn.state == "aborted"
-        if turn.usage != Usage():
-            transcript.usage = turn.usage
+        if turn.context != Usage():
+            transcript.usage = turn.context
         if run.key is not None:
             self._keep_outcome(run.key, turn)
 

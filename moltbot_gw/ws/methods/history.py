@@ -15,8 +15,8 @@ from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.keys import split_key
 from moltbot_gw.agents.roster import Agent
 from moltbot_gw.errors import StoreFailed
-from moltbot_gw.interfaces import SessionSettings, TranscriptEntry
 from moltbot_gw.messages import AssistantMessage
+from moltbot_gw.stored import SessionSettings, TranscriptEntry
 from moltbot_gw.ws.calls import Call, Method, Params, Result, invalid, unavailable
 from moltbot_gw.ws.hub import Hub
 from moltbot_gw.ws.methods.loose import Text1

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.ids import new_uuid
-from moltbot_gw.interfaces import SessionSettings, SessionSummary
+from moltbot_gw.stored import SessionSettings, SessionSummary
 from moltbot_gw.ws import levels
 from moltbot_gw.ws.calls import Call, Params, Result, invalid
 from moltbot_gw.ws.methods.loose import Text1

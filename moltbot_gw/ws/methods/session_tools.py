@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from moltbot_gw.agents.catalog import Catalog
 from moltbot_gw.agents.keys import BadSessionKey, check_key, store_key
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.interfaces import ISessionStore, SessionSummary
+from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.stored import SessionSummary
 from moltbot_gw.ws.calls import invalid
 from moltbot_gw.ws.rows import Entry, entry_of
 from moltbot_gw.ws.targets import Targets

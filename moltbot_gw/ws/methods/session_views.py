@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from moltbot_gw.config import normalize_agent_id
 from moltbot_gw.errors import StoreFailed
-from moltbot_gw.interfaces import SessionSummary
+from moltbot_gw.stored import SessionSummary
 from moltbot_gw.ws.calls import Call, MethodError, Params, Result, invalid
 from moltbot_gw.ws.methods.loose import Positive, Text1
 from moltbot_gw.ws.methods.session_tools import SessionTools

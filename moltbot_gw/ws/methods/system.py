@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from moltbot_gw.agents.roster import Roster
-from moltbot_gw.interfaces import ISessionStore, SessionSummary
+from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.stored import SessionSummary
 from moltbot_gw.ws.calls import AnyParams, Call, Method, Params, invalid
 from moltbot_gw.ws.health import HIDDEN_KEYS, Health, sessions_of
 from moltbot_gw.ws.methods.loose import LooseParams, Text1, number_in, text_in, texts_in

@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred
 
 from moltbot_gw.errors import RunAborted
 from moltbot_gw.events import Usage
-from moltbot_gw.interfaces import TurnEnd
 from moltbot_gw.messages import AssistantMessage
+from moltbot_gw.stored import TurnEnd
 from tests.ws.methods.support import KEY, NOW_MS, TREE, Desk, wait
 
 OTHER = "agent:main:other"
