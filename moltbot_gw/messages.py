@@ -26,12 +26,16 @@ Content = Union[str, tuple[Union[TextPart, ImagePart], ...]]
 """Plain text, or parts in their order."""
 
 
-class ToolCall(msgspec.Struct, frozen=True):
-    """A call that the model asked for; *arguments* is JSON text as it wrote it."""
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call that the model asked for; *arguments* is JSON text as it wrote it.
+
+    *for_client* says that the client's tool of this name was meant, not the agent's.
+    """
 
     id: str
     name: str
     arguments: str
+    for_client: bool = False
 
 
 class UserMessage(

@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from moltbot_gw.agents.run import MAX_TAKE_CHARS, Cursor, Run
+from moltbot_gw.agents.log import MAX_TAKE_CHARS, Cursor
+from moltbot_gw.agents.run import Run
 from moltbot_gw.events import ReasoningDelta, RunEnded, TextDelta, ToolCallDelta
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.interfaces import IRunSubscriber

@@ -18,7 +18,8 @@ import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
-from moltbot_gw.agents.run import Cursor, Position, Run
+from moltbot_gw.agents.log import Cursor, Position
+from moltbot_gw.agents.run import Run
 from moltbot_gw.events import (
     RunEnded,
     RunEvent,
@@ -139,7 +140,7 @@ class RunFeed:
         known = self._missed.get(place)
         if known is not None:
             return known
-        cursor = Cursor(self.run, start)
+        cursor = Cursor(self.run.log, start)
         event = cursor.take(until=self.position)
         if event is None:
             return self.position, ()
@@ -190,7 +191,7 @@ class RunFeed:
             return ()
         text = None
         if with_text and self._text_chars <= MAX_REPEATED_CHARS:
-            text = self.run.text_until(position, MAX_REPEATED_CHARS)
+            text = self.run.log.text_until(position, MAX_REPEATED_CHARS)
         said = self._agent.said(self._seq, now_ms, text, event.text)
         frame = EventFrame(_AGENT, encode_payload(said))
         if text is None or not with_chat:
@@ -204,7 +205,7 @@ class RunFeed:
             self.ended = True
             now_ms = int(self._unix_time() * 1000)
             end = self._agent.ended(self._seq, now_ms, outcome)
-            text = self.run.text_until((2**31, 0), MAX_FINAL_CHARS)
+            text = self.run.log.text_until((2**31, 0), MAX_FINAL_CHARS)
             last = self._chat.ended(self._seq, now_ms, outcome, text)
             self._last_frames = (
                 EventFrame(_AGENT, encode_payload(end)),

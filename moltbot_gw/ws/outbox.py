@@ -16,7 +16,7 @@ from collections import deque
 
 import msgspec
 
-from moltbot_gw.agents.run import Position
+from moltbot_gw.agents.log import Position
 from moltbot_gw.wire.frames import StateVersion, event_head, event_tail
 from moltbot_gw.ws.feeds import RunFeed, Step
 from moltbot_gw.ws.socket import Socket

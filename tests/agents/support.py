@@ -17,9 +17,10 @@ from zope.interface import implementer
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
 from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.log import Cursor
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent, Roster
-from moltbot_gw.agents.run import Cursor, Run
+from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.config import Config

@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from moltbot_gw.agents.run import Cursor, Position, Run
+from moltbot_gw.agents.log import Cursor, Position
+from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.text import BLOCK_CHARS
 from moltbot_gw.errors import ClientGone, GatewayError, ProviderFailed, RunAborted
 from moltbot_gw.events import (
@@ -342,28 +343,28 @@ def test_log_can_be_read_from_any_place_to_any_place(
 ) -> None:
     run = run_of()
     run.begin(1)
-    ahead, behind = Cursor(run), Cursor(run)
+    ahead, behind = Cursor(run.log), Cursor(run.log)
     place, seen, told = behind.position, "", ""
     for number, (kind, text) in enumerate(said):
         run.extend([kind(text)])
         for step in steps[number::8]:
             event = ahead.take(step)
             seen += event.text if isinstance(event, TextDelta) else ""
-            assert run.text_until(ahead.position, len(seen)) == seen
+            assert run.log.text_until(ahead.position, len(seen)) == seen
             if seen:
-                assert run.text_until(ahead.position, len(seen) - 1) is None
-        later = Cursor(run, place)
+                assert run.log.text_until(ahead.position, len(seen) - 1) is None
+        later = Cursor(run.log, place)
         assert later.position == place
         events = read(later, max_chars, ahead.position)
         assert all(len(getattr(event, "text", "")) <= max_chars for event in events)
         told += words(read(behind, 999, ahead.position), TextDelta)
-        assert told == run.text_until(behind.position, 10**9) == seen
+        assert told == run.log.text_until(behind.position, 10**9) == seen
         assert seen.endswith(words(events, TextDelta))
-        assert run.text_until(later.position, 10**9) == seen
+        assert run.log.text_until(later.position, 10**9) == seen
         assert behind.take(until=ahead.position) is None
         place = later.position
     run.end(DONE)
-    rest = read(Cursor(run, place), max_chars, None)
+    rest = read(Cursor(run.log, place), max_chars, None)
     assert seen + words(rest, TextDelta) == run.text()
     assert rest[-1] == RunEnded(DONE)
 
@@ -412,7 +413,7 @@ def test_calls_read_in_any_steps_are_those_that_were_written(
     pieces: list[tuple[int, str]], steps: list[int]
 ) -> None:
     run, events = run_of(), written(pieces)
-    ahead, behind = Cursor(run), Cursor(run)
+    ahead, behind = Cursor(run.log), Cursor(run.log)
     early: list[RunEvent] = []
     told: list[RunEvent] = []
     for number, event in enumerate(events):
@@ -424,7 +425,7 @@ def test_calls_read_in_any_steps_are_those_that_were_written(
         assert calls_in(told) == calls_in(early)
         assert words(told, TextDelta) == words(early, TextDelta)
     early += read(ahead, steps[-1], None)
-    late = read(Cursor(run), steps[0], None)
+    late = read(Cursor(run.log), steps[0], None)
     assert calls_in(early) == calls_in(late) == calls_in(events) == run.tool_calls()
     assert words(late, TextDelta) == run.text() == words(early, TextDelta)
     for piece in late:
@@ -437,7 +438,7 @@ def test_call_begins_with_a_piece_of_its_own() -> None:
     run = run_of()
     run.extend([ToolCallDelta(index=0, id="c", name="f", arguments='{"a"')])
     run.extend([ToolCallDelta(index=0, arguments=":1}")])
-    assert read(Cursor(run), 100, None) == [
+    assert read(Cursor(run.log), 100, None) == [
         ToolCallDelta(index=0, id="c", name="f"),
         ToolCallDelta(index=0, arguments='{"a":1}'),
     ]
@@ -450,7 +451,7 @@ def test_pieces_of_calls_that_take_turns_keep_their_order() -> None:
     more = [ToolCallDelta(index=index, arguments=str(index + 2)) for index in (0, 1)]
     run.extend([first, second, *more])
     assert run.tool_calls() == (ToolCall("c", "f", "12"), ToolCall("d", "g", "3"))
-    late = read(Cursor(run), 100, None)
+    late = read(Cursor(run.log), 100, None)
     assert [event.index for event in late] == [0, 0, 1, 0, 1]  # type: ignore[union-attr]
 
 
@@ -465,21 +466,21 @@ def test_each_part_of_a_call_counts_for_the_limit(field: str) -> None:
 
 def test_text_of_a_run_that_said_nothing_is_empty() -> None:
     run = run_of()
-    assert run.text_until((0, 0), 0) == ""
+    assert run.log.text_until((0, 0), 0) == ""
     run.begin(1)
     run.extend([ReasoningDelta("hm")])
-    assert run.text_until((2**31, 0), 0) == ""
+    assert run.log.text_until((2**31, 0), 0) == ""
 
 
 def test_reading_to_a_place_stops_there_for_good() -> None:
     run = run_of()
     run.begin(1)
     run.extend([TextDelta("abc")])
-    first = Cursor(run)
+    first = Cursor(run.log)
     first.take()
     first.take(2)
     run.extend([TextDelta("def"), ReasoningDelta("hm")])
-    second = Cursor(run)
+    second = Cursor(run.log)
     assert read(second, 10, first.position) == [RunStarted(1), TextDelta("ab")]
     assert second.position == first.position
     assert read(second, 10, (0, 0)) == []

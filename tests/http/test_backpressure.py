@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from moltbot_gw.agents.run import MAX_TAKE_CHARS
+from moltbot_gw.agents.log import MAX_TAKE_CHARS
 from tests.support.gateway import Connection, Gateway
 from tests.support.http_client import Answer, chat_request, http_request, read_answers
 

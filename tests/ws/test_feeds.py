@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from zope.interface.verify import verifyObject
 
-from moltbot_gw.agents.run import MAX_TAKE_CHARS
+from moltbot_gw.agents.log import MAX_TAKE_CHARS
 from moltbot_gw.errors import ProviderFailed, RunAborted
 from moltbot_gw.events import ReasoningDelta, RunOutcome, TextDelta
 from moltbot_gw.interfaces import IRunSubscriber
@@ -395,7 +395,7 @@ class Audience(RuleBasedStateMachine):
 
     def told(self) -> list[str]:
         """Return what the feed has told so far."""
-        text = self.stage.run.text_until(self.stage.feed.position, 10**9)
+        text = self.stage.run.log.text_until(self.stage.feed.position, 10**9)
         assert text is not None
         return [text]
 
