@@ -20,6 +20,7 @@ Details for the operator go to the log where the error is raised.
       QueueFull             429
       TooManyFailures       429  of authentication, from one address
       InternalError         500  (StoreFailed)
+      TooManyRounds         500
       ProviderFailed        502  (ProviderUnauthorized, ProviderOverloaded)
       Draining              503
       ProviderTimedOut      504  RunTimedOut 504
@@ -42,7 +43,7 @@ class GatewayError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "api_error"
     code: str = "internal_error"
-    should_retry: ClassVar[bool | None] = None
+    should_retry: bool | None = None
 
     def __init__(
         self,
@@ -247,6 +248,13 @@ class ProviderOverloaded(ProviderFailed):
     """The provider asks to be called later."""
 
     code = "provider_overloaded"
+
+
+class TooManyRounds(GatewayError):
+    """The model went on calling tools without an end."""
+
+    code = "too_many_rounds"
+    should_retry = False
 
 
 class Draining(GatewayError):

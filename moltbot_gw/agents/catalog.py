@@ -20,6 +20,7 @@ class ModelRef(msgspec.Struct, frozen=True):
     accepts_images: bool = False
     reasons: bool = False
     context_window: int | None = None
+    takes_tools: bool = True
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.model}"

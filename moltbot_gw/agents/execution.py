@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,9 +17,13 @@ from moltbot_gw.agents.lanes import LaneTicket
 from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent
+from moltbot_gw.agents.rounds import Rounds
 from moltbot_gw.agents.run import Run
+from moltbot_gw.agents.speech import Speech
 from moltbot_gw.agents.thinking import with_thinking
-from moltbot_gw.agents.toolcalls import answers_nothing, check_calls, repaired
+from moltbot_gw.agents.toolbox import Toolbox
+from moltbot_gw.agents.toolcalls import answers_nothing, repaired
+from moltbot_gw.agents.toolrunner import ToolLimits, ToolRunner
 from moltbot_gw.agents.turns import has_images, news_of, without_retry
 from moltbot_gw.errors import (
     Draining,
@@ -28,10 +33,11 @@ from moltbot_gw.errors import (
     RunAborted,
     RunTimedOut,
 )
-from moltbot_gw.events import Completion, RunOutcome
+from moltbot_gw.events import Completion, RunOutcome, Usage
 from moltbot_gw.interfaces import IModelProvider, ISessionStore
-from moltbot_gw.messages import AssistantMessage, Message, ModelRequest
-from moltbot_gw.stored import History, SessionSettings, TurnEnd, TurnStart
+from moltbot_gw.messages import Message, ModelRequest
+from moltbot_gw.stored import History, SessionSettings, TurnEnd, TurnRound, TurnStart
+from moltbot_gw.tooling import ToolContext
 
 _log = Logger()
 T = TypeVar("T")
@@ -43,12 +49,16 @@ class ExecutionTools(msgspec.Struct, frozen=True, kw_only=True):
     *unix_time* is the wall clock, in seconds; *fresh_after_ms* maps a store
     key to the time (Unix ms) before which its session counts as too old; *choose_model*
     says what an agent runs in a session with certain settings, and who provides it;
-    *prepare_workspace* never raises.
+    *shows_tools* whether watchers are told of tools there; *prepare_workspace* never
+    raises.
     """
 
     store: ISessionStore
     clock: IReactorTime
     unix_time: Callable[[], float]
+    toolbox: Toolbox
+    tool_limits: ToolLimits
+    shows_tools: Callable[[SessionSettings], bool]
     fresh_after_ms: Callable[[str], int]
     choose_model: Callable[
         [Agent, SessionSettings, ModelRef | None], tuple[ModelRef, IModelProvider]
@@ -60,8 +70,9 @@ class Execution:
     """Drives one run.
 
     In order: wait for the lanes, read the history, store the user's turn, call the
-    model, store the assistant's turn, end the run.  What was stored is never undone;
-    whatever goes wrong becomes the run's outcome, so ``start`` never fails.
+    model and its tools in turns (``Rounds``), store what is left, end the run.  What
+    was stored is never undone; whatever goes wrong becomes the run's outcome, so
+    ``start`` never fails.
     """
 
     def __init__(
@@ -82,6 +93,8 @@ class Execution:
         self._request = request
         self._session_id = ""
         self._started_at_ms: int | None = None
+        self._settings = SessionSettings()
+        self._rounds: Rounds | None = None
 
     def start(self) -> Deferred[None]:
         """Begin; the Deferred fires once the run has ended."""
@@ -102,12 +115,12 @@ class Execution:
     async def _steps(self) -> RunOutcome:
         if not self._ticket.take_free():
             await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
-        call, provider = await self._begin()
-        outcome = await self._call_model(call, provider)
+        call, model, provider = await self._begin()
+        outcome = await self._play(call, model, provider)
         await self._store_end(outcome)
         return outcome
 
-    async def _begin(self) -> tuple[ModelRequest, IModelProvider]:
+    async def _begin(self) -> tuple[ModelRequest, ModelRef, IModelProvider]:
         """Read what the session holds, and store the first half of the turn."""
         request, tools = self._request, self._tools
         await tools.prepare_workspace(self._agent)
@@ -132,6 +145,8 @@ class Execution:
             request.session_id or history.session_id or request.new_session_id
         )
         self._run.session_id, self._run.model = self._session_id, str(model)
+        self._run.shows_tools = tools.shows_tools(history.settings)
+        self._settings = history.settings
         now = tools.unix_time()
         self._started_at_ms = int(now * 1000)
         call = ModelRequest(
@@ -162,19 +177,27 @@ class Execution:
                 key=request.key,
             )
         )
-        return call, provider
+        return call, model, provider
 
-    async def _call_model(
-        self, call: ModelRequest, provider: IModelProvider
+    async def _play(
+        self, call: ModelRequest, model: ModelRef, provider: IModelProvider
     ) -> RunOutcome:
-        """Stream the model's answer into the run; return how that ended."""
+        """Let model and tools take their turns; return how that ended."""
         if self._run.cancelled is not None:
             return self._outcome(self._run.cancelled)
         self._run.begin(self._started_at_ms or 0)
+
+        def speak(call: ModelRequest, begin: Callable[[], Speech]) -> Awaitable[Any]:
+            begin()
+            return provider.stream(call, self._run)
+
+        rounds = self._rounds = Rounds(
+            run=self._run, runner=self._runner(model), speak=speak, keep=self._keep
+        )
         timer = self._tools.clock.callLater(self._timeout, self._time_out)
         try:
-            completion = await self._interruptible(provider.stream(call, self._run))
-            check_calls(call, completion, self._run.tool_calls())
+            playing = Deferred.fromCoroutine(rounds.play(call))
+            completion = await self._interruptible(playing)
         except GatewayError as error:
             return self._outcome(error)
         except Exception:
@@ -185,15 +208,51 @@ class Execution:
                 timer.cancel()
         return self._outcome(completion)
 
+    def _runner(self, model: ModelRef) -> ToolRunner:
+        tools, settings = self._tools, self._settings
+
+        def context(call_id: str, update: Callable[[str], None]) -> ToolContext:
+            return ToolContext(
+                run_id=self._run.run_id,
+                agent_id=self._agent.id,
+                session_key=self._request.store_key,
+                session_id=self._session_id,
+                model=str(model),
+                workspace=self._agent.workspace,
+                call_id=call_id,
+                update=update,
+                exec_security=settings.exec_security,
+                exec_ask=settings.exec_ask,
+                exec_host=settings.exec_host,
+            )
+
+        return ToolRunner(
+            tools=tools.toolbox.for_run(self._request, self._agent.id, model),
+            context=context,
+            tell=self._run.tell,
+            clock=tools.clock,
+            limits=tools.tool_limits,
+            accepts_images=model.accepts_images,
+        )
+
+    async def _keep(self, messages: tuple[Message, ...]) -> None:
+        await self._tools.store.extend_turn(
+            TurnRound(
+                run_id=self._run.run_id,
+                session_key=self._request.store_key,
+                session_id=self._session_id,
+                messages=messages,
+                at_ms=int(self._tools.unix_time() * 1000),
+            )
+        )
+
     async def _store_end(self, outcome: RunOutcome) -> None:
-        text, reasoning = self._run.said(), self._run.reasoning()
-        # Half a call is of no use to anybody.
         is_whole = outcome.finish_reason == "tool_calls"
         calls = self._run.tool_calls() if is_whole else ()
-        messages: tuple[AssistantMessage, ...] = ()
-        if text or reasoning or outcome.state == "done":
+        messages: tuple[Message, ...] = ()
+        if self._rounds is not None:
             reason = outcome.finish_reason or _cut_reason(outcome)
-            messages = (AssistantMessage(text, reasoning, calls, reason),)
+            messages = self._rounds.unsaved(reason)
         await self._tools.store.end_turn(
             TurnEnd(
                 run_id=self._run.run_id,
@@ -242,19 +301,27 @@ class Execution:
 
     def _outcome(self, result: Completion | GatewayError) -> RunOutcome:
         ended_at_ms = int(self._tools.unix_time() * 1000)
+        rounds = self._rounds
+        usage = rounds.usage if rounds else Usage()
+        context = rounds.context if rounds else Usage()
         if isinstance(result, Completion):
             return RunOutcome(
                 state="done",
                 finish_reason=result.finish_reason,
-                usage=result.usage,
-                context=result.usage,
+                usage=usage,
+                context=context,
                 started_at_ms=self._started_at_ms,
                 ended_at_ms=ended_at_ms,
             )
-        aborted = isinstance(result, (RunAborted, Draining))
+        if rounds is not None and rounds.called_tools:
+            # What tools did would be done again.
+            result = copy.copy(result)
+            result.should_retry = False
         return RunOutcome(
-            state="aborted" if aborted else "failed",
+            state="aborted" if isinstance(result, (RunAborted, Draining)) else "failed",
             error=result,
+            usage=usage,
+            context=context,
             started_at_ms=self._started_at_ms,
             ended_at_ms=ended_at_ms,
         )

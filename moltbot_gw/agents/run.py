@@ -47,6 +47,7 @@ class Run:
     which happens exactly once.  Nothing is appended after the end.  *cancelled* is why
     somebody cut it off; *is_cut* says that words of the model were dropped after that.
     *created* is in Unix seconds; *session_id* and *model* are known once it has begun.
+    *shows_tools* says whether those who watch are told of the agent's tools.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Run:
         self.created = 0
         self.session_id: str | None = None
         self.model: str | None = None
+        self.shows_tools = False
         self._readers = 0
         self._max_bytes = max_bytes
         self._bytes = 0

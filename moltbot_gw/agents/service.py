@@ -17,6 +17,8 @@ from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.run import Run
+from moltbot_gw.agents.toolbox import Toolbox
+from moltbot_gw.agents.toolrunner import ToolLimits
 from moltbot_gw.agents.turns import has_images
 from moltbot_gw.errors import (
     Draining,
@@ -56,6 +58,9 @@ class AgentService:
         unix_time: Callable[[], float],
         fresh_after_ms: Callable[[str], int],
         max_run_bytes: int,
+        toolbox: Toolbox | None = None,
+        tool_limits: ToolLimits | None = None,
+        verbose: str | None = None,
         prepare_workspace: Callable[[Agent], Awaitable[None]],
     ) -> None:
         self.roster = roster
@@ -67,6 +72,11 @@ class AgentService:
             store=store,
             clock=clock,
             unix_time=unix_time,
+            toolbox=toolbox or Toolbox(),
+            tool_limits=tool_limits or ToolLimits(),
+            shows_tools=lambda settings: (
+                (settings.verbose_level or verbose) in ("on", "full")
+            ),
             fresh_after_ms=fresh_after_ms,
             choose_model=self._choose_model,
             prepare_workspace=prepare_workspace,

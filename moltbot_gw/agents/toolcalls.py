@@ -23,15 +23,20 @@ NO_RESULT = "There is no result: the tool was not run, or its result was not sen
 
 
 def check_calls(
-    request: ModelRequest, completion: Completion, calls: tuple[ToolCall, ...]
+    request: ModelRequest,
+    completion: Completion,
+    calls: tuple[ToolCall, ...],
+    *,
+    answers_all: bool = False,
 ) -> None:
     """Raise ``ProviderFailed`` unless *calls* are what *request* allows and demands.
 
-    A call that nobody can answer would keep its client waiting for ever.
+    A call that nobody can answer would keep its client waiting for ever; with
+    *answers_all* there is somebody who tells the model that there is no such tool.
     """
     offered = {tool.name for tool in request.tools}
     for call in calls:
-        if call.name not in offered:
+        if call.name not in offered and not answers_all:
             raise ProviderFailed(
                 "The model called a tool that it was not offered.", code="bad_tool_call"
             )

@@ -45,23 +45,34 @@ def without_retry(
     while news and len(history) >= len(news) and history[-len(news) :] == news:
         history = history[: -len(news)]
     again = {m.tool_call_id for m in news if isinstance(m, ToolMessage)} - {None}
-    start = _called(history) if again else len(history)
+    start = _called(history, again) if again else len(history)
     results = [m for m in history[start:] if isinstance(m, ToolMessage)]
     if again.isdisjoint(result.tool_call_id for result in results):
         return history
+    # What the agent's own tools brought for calls of the same message stays.
+    results = results[: _answers(history[start:])]
     kept = [result for result in results if result.tool_call_id not in again]
     return history[:start] + tuple(kept)
 
 
-def _called(history: tuple[Message, ...]) -> int:
-    """Return the place behind the last calls, unless the user has spoken since."""
+def _called(history: tuple[Message, ...], ids: set[str | None]) -> int:
+    """Return the place behind the calls *ids*, unless the user has spoken since."""
     for place in range(len(history), 0, -1):
         message = history[place - 1]
         if isinstance(message, UserMessage):
             break
-        if isinstance(message, AssistantMessage) and message.tool_calls:
+        calls = message.tool_calls if isinstance(message, AssistantMessage) else ()
+        if any(call.id in ids for call in calls):
             return place
     return len(history)
+
+
+def _answers(messages: tuple[Message, ...]) -> int:
+    """Return how many results stand at the beginning of *messages*."""
+    for count, message in enumerate(messages):
+        if not isinstance(message, ToolMessage):
+            return count
+    return len(messages)
 
 
 def has_images(messages: tuple[Message, ...]) -> bool:

@@ -8,7 +8,15 @@ from zope.interface import implementer
 
 from moltbot_gw.agents.log import MAX_TAKE_CHARS, Cursor
 from moltbot_gw.agents.run import Run
-from moltbot_gw.events import ReasoningDelta, RunEnded, TextDelta, ToolCallDelta
+from moltbot_gw.events import (
+    ReasoningDelta,
+    RunEnded,
+    TextDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolStarted,
+    ToolUpdated,
+)
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.interfaces import IRunSubscriber
 from moltbot_gw.wire.chat_response import ChunkRenderer
@@ -116,6 +124,8 @@ class SSEStream:
                 if error is not None and not self._started:
                     self._fail(error)
                     return []
+            elif isinstance(event, (ToolStarted, ToolUpdated, ToolFinished)):
+                continue  # OpenAI's clients know nothing of the agent's own tools
             records.append(self._renderer.render(event))
         return records
 

@@ -1,10 +1,14 @@
 """Runs as the ``agent`` and ``chat`` events of the gateway protocol, version 3.
 
-An ``agent`` payload is ``{runId, seq, stream, ts, data, sessionKey}``; two streams:
+An ``agent`` payload is ``{runId, seq, stream, ts, data, sessionKey}``; three streams:
 
 ``lifecycle``
     ``{phase: "start", startedAt}``, ``{phase: "end", startedAt?, endedAt, aborted?}``,
     ``{phase: "error", error, startedAt?, endedAt}``
+``tool``
+    ``{phase: "start", name, toolCallId, args}``, ``{phase: "update", name, toolCallId,
+    partialResult}``, ``{phase: "result", name, toolCallId, meta?, isError, result}``;
+    results are ``{content: [{type: "text", text}]}``
 ``assistant``
     ``{text, delta}``: the whole text so far, and what is new of it; *text* is left out
     of a very long answer
@@ -21,8 +25,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from moltbot_gw.errors import RunAborted
-from moltbot_gw.events import RunOutcome
+from moltbot_gw.events import RunOutcome, ToolEvent, ToolStarted, ToolUpdated
 
 Payload = dict[str, Any]
 """Ready for a JSON encoder."""
@@ -37,6 +43,10 @@ def assistant_message(text: str, timestamp_ms: int) -> Payload:
         "content": [{"type": "text", "text": text}],
         "timestamp": timestamp_ms,
     }
+
+
+def _result(text: str) -> Payload:
+    return {"content": [{"type": "text", "text": text}]}
 
 
 class LifecycleEvents:
@@ -56,6 +66,23 @@ class LifecycleEvents:
         """The assistant said *delta*, which makes *text* in all."""
         data = {"delta": delta} if text is None else {"text": text, "delta": delta}
         return self._payload(seq, now_ms, "assistant", data)
+
+    def tool(self, seq: int, now_ms: int, event: ToolEvent) -> Payload:
+        """One of the agent's tools is at work."""
+        data: Payload = {"name": event.name, "toolCallId": event.call_id}
+        if isinstance(event, ToolStarted):
+            data |= {"phase": "start", "args": msgspec.Raw(event.arguments.encode())}
+        elif isinstance(event, ToolUpdated):
+            data |= {"phase": "update", "partialResult": _result(event.text)}
+        else:
+            data |= {
+                "phase": "result",
+                "isError": event.is_error,
+                "result": _result(event.text),
+            }
+            if event.label is not None:
+                data["meta"] = event.label
+        return self._payload(seq, now_ms, "tool", data)
 
     def ended(self, seq: int, now_ms: int, outcome: RunOutcome) -> Payload:
         """The run is over."""

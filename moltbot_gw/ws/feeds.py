@@ -26,6 +26,9 @@ from moltbot_gw.events import (
     RunOutcome,
     RunStarted,
     TextDelta,
+    ToolFinished,
+    ToolStarted,
+    ToolUpdated,
 )
 from moltbot_gw.interfaces import IRunSubscriber
 from moltbot_gw.wire.frames import encode_payload, event_head
@@ -41,6 +44,8 @@ MAX_FINAL_CHARS = 4 * 1024 * 1024
 
 _Place = tuple[Position, int]
 """A position, and the number of the newest step when it was read from."""
+
+_TOOL_EVENTS = (ToolStarted, ToolUpdated, ToolFinished)
 
 _AGENT, _CHAT = event_head("agent"), event_head("chat")
 
@@ -187,6 +192,9 @@ class RunFeed:
         if isinstance(event, RunStarted):
             payload = self._agent.started(self._seq, now_ms, event.at_ms)
             return (EventFrame(_AGENT, encode_payload(payload)),)
+        if isinstance(event, _TOOL_EVENTS) and self.run.shows_tools:
+            tool = self._agent.tool(self._seq, now_ms, event)
+            return (EventFrame(_AGENT, encode_payload(tool)),)
         if not isinstance(event, TextDelta):
             return ()
         text = None
@@ -216,4 +224,4 @@ class RunFeed:
 
 def _ends_batch(following: RunEvent | None) -> bool:
     """Whether the words before *following* are the last ones that can be told."""
-    return following is None or isinstance(following, RunEnded)
+    return following is None or isinstance(following, (RunEnded, *_TOOL_EVENTS))

@@ -6,8 +6,9 @@
 ``assistant``
     ``{role, content, api?, provider?, model?, usage, stopReason, timestamp}``; parts
     are ``text``, ``{type: "thinking", thinking}`` and ``{type: "toolCall", id, name,
-    arguments}``; *usage* is ``{input, output, cacheRead, cacheWrite, totalTokens,
-    cost: {input, output, cacheRead, cacheWrite, total}}``
+    arguments, forClient?}``; *usage* is ``{input, output, cacheRead, cacheWrite,
+    totalTokens, cost: {input, output, cacheRead, cacheWrite, total}}``; *forClient*
+    (ours) says that the client's tool was meant
 ``toolResult``
     ``{role, toolCallId, toolName, content, isError, timestamp}``
 
@@ -67,7 +68,7 @@ def message_of(entry: TranscriptEntry, catalog: Catalog) -> Message:
         "toolCallId": message.tool_call_id or "",
         "toolName": message.name or "",
         "content": _parts(message.content),
-        "isError": False,
+        "isError": message.is_error,
         "timestamp": entry.created_at_ms,
     }
 
@@ -171,9 +172,10 @@ def _tool_call(call: ToolCall) -> Message:
         arguments = {}
     if not isinstance(arguments, dict):
         arguments = {}
-    return {
+    told: Message = {
         "type": "toolCall",
         "id": call.id,
         "name": call.name,
         "arguments": arguments,
     }
+    return told | {"forClient": True} if call.for_client else told

@@ -345,7 +345,15 @@ RESULTS = [
     {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
 ]
 READ = (ToolMessage("noon", "c2"), ToolMessage("sunny", "c1"))
-STORED = AssistantMessage("", "", (PARIS, NOON), "tool_calls")
+STORED = AssistantMessage(
+    "",
+    "",
+    (
+        ToolCall("c1", "weather", '{"city":"Paris"}', for_client=True),
+        ToolCall("c2", "clock", "{}", for_client=True),
+    ),
+    "tool_calls",
+)
 
 
 def test_results_go_on_with_the_turn_in_a_stateless_request(gateway: Gateway) -> None:
