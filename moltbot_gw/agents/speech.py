@@ -36,7 +36,7 @@ class Speech:
     """One model call's part of a run.
 
     Calls of *client_tools* are shown to readers (None: all calls are), numbered from
-    *first_call* on.
+    *first_call* on.  *is_shown* says that they have been given any of it.
     """
 
     def __init__(
@@ -53,16 +53,12 @@ class Speech:
         self._silence = SilenceFilter()
         self._calls: dict[int, _Call] = {}
         self.reasoning_state = ""
+        self.is_shown = False
 
     @property
     def next_call(self) -> int:
         """The index that the next call to be shown would get."""
         return self._next_call
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether readers have been given any of it."""
-        return len(self._log) > self._start
 
     def feed(self, event: ModelEvent) -> None:
         """Take the next piece."""
@@ -72,6 +68,7 @@ class Speech:
         elif isinstance(event, ToolCallDelta):
             self._feed_call(event)
         elif isinstance(event, ReasoningDelta):
+            self.is_shown = True
             self._log.append_text(ReasoningDelta, event.text)
         elif isinstance(event, ReasoningState):
             self.reasoning_state = event.data
@@ -106,6 +103,7 @@ class Speech:
         )
 
     def _show(self, text: str) -> None:
+        self.is_shown = True
         if self._needs_gap:
             self._needs_gap = False
             self._log.append_gap()
@@ -118,7 +116,9 @@ class Speech:
         if call.shown is None:
             if event.arguments:
                 call.arguments.append(event.arguments)
-        elif call.shown == event.index:
+            return
+        self.is_shown = True
+        if call.shown == event.index:
             self._log.append_call(event)
         else:
             self._log.append_call(msgspec.structs.replace(event, index=call.shown))

@@ -22,6 +22,8 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.toolbox import Toolbox
+from moltbot_gw.agents.toolrunner import ToolLimits
 from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.config import Config
 from moltbot_gw.errors import RunAborted, StoreFailed
@@ -33,7 +35,7 @@ from moltbot_gw.events import (
 )
 from moltbot_gw.interfaces import IModelProvider, IRunSubscriber, ISessionStore
 from moltbot_gw.messages import Message, UserMessage
-from moltbot_gw.stored import IdempotencyKey, TurnEnd, TurnStart
+from moltbot_gw.stored import IdempotencyKey, TurnEnd, TurnRound, TurnStart
 from tests.sessions.support import PATIENCE, Pump
 from tests.support.memory_store import MemorySessionStore
 from tests.support.scripted_provider import Call, ScriptedProvider
@@ -149,6 +151,9 @@ class House:
     thinking: str | None = None
     catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
     prepare_workspace: Callable[[Agent], Awaitable[None]] = leave_workspace
+    toolbox: Toolbox | None = None
+    tool_limits: ToolLimits | None = None
+    verbose: str | None = None
     service: AgentService = attrs.field(init=False)
     requests: int = 0
 
@@ -174,6 +179,9 @@ class House:
             fresh_after_ms=lambda key: 0,
             max_run_bytes=self.max_run_bytes,
             prepare_workspace=self.prepare_workspace,
+            toolbox=self.toolbox,
+            tool_limits=self.tool_limits,
+            verbose=self.verbose,
         )
 
     def start(self, *messages: Message, **fields: Any) -> Run:
@@ -268,6 +276,10 @@ class GatedStore(MemorySessionStore):
         self.begun.append(turn)
         begin = super().begin_turn
         return self._gate("begin").addCallback(lambda _: begin(turn))
+
+    def extend_turn(self, turn: TurnRound) -> Deferred[None]:
+        extend = super().extend_turn
+        return self._gate("extend").addCallback(lambda _: extend(turn))
 
     def end_turn(self, turn: TurnEnd) -> Deferred[None]:
         self.ended.append(turn)

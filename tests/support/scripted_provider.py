@@ -7,9 +7,16 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from moltbot_gw.errors import GatewayError
-from moltbot_gw.events import Completion, ReasoningDelta, TextDelta, Usage
+from moltbot_gw.events import (
+    Completion,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 from moltbot_gw.interfaces import IModelProvider, IRunSink
-from moltbot_gw.messages import ModelRequest
+from moltbot_gw.messages import ModelRequest, ToolCall
 
 USAGE = Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
 
@@ -38,10 +45,24 @@ class Call:
         """Feed the run with reasoning."""
         self._sink.extend([ReasoningDelta(text)])
 
-    def finish(self) -> None:
+    def use(self, *calls: ToolCall, whole: bool = True) -> None:
+        """Call tools, each in two pieces, and end the answer if it is *whole*."""
+        for index, call in enumerate(calls):
+            half = len(call.arguments) // 2
+            self._sink.extend(
+                [
+                    ToolCallDelta(index=index, id=call.id, name=call.name),
+                    ToolCallDelta(index=index, arguments=call.arguments[:half]),
+                    ToolCallDelta(index=index, arguments=call.arguments[half:]),
+                ]
+            )
+        if whole:
+            self.finish("tool_calls")
+
+    def finish(self, reason: FinishReason = "stop") -> None:
         """End the answer."""
         self._sink.unregisterProducer()
-        self.finished.callback(Completion(finish_reason="stop", usage=USAGE))
+        self.finished.callback(Completion(finish_reason=reason, usage=USAGE))
 
     def fail(self, error: GatewayError | Exception) -> None:
         """Break the answer off."""
