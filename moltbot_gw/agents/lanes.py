@@ -86,8 +86,12 @@ class Lanes:
         """Whether nobody runs or waits, in any lane."""
         return not self._admitted and not self._sessions and self._main.idle
 
-    def enter(self, session_key: str) -> LaneTicket:
-        """Admit a run, or raise ``QueueFull``; the ticket must be closed."""
+    def enter(self, session_key: str, *, nested: bool = False) -> LaneTicket:
+        """Admit a run, or raise ``QueueFull``; the ticket must be closed.
+
+        A *nested* one needs only its session's slot: the run that waits for it holds
+        one of the others already.
+        """
         lane = self._sessions.get(session_key)
         if lane is not None and lane.waiting >= self._max_waiting_per_session:
             raise self._full("this session")
@@ -96,7 +100,7 @@ class Lanes:
         if lane is None:
             lane = self._sessions[session_key] = Lane(limit=1)
         self._admitted += 1
-        return LaneTicket(self, session_key, lane)
+        return LaneTicket(self, session_key, lane, nested=nested)
 
     def refuse_waiting(self, error: GatewayError) -> None:
         """Fail every run that has not got both its slots yet."""
@@ -116,10 +120,13 @@ class Lanes:
 
 
 class LaneTicket:
-    """One run's place: first in its session's lane, then in the global one."""
+    """One run's place: in its session's lane, then (not *nested*) the global one."""
 
-    def __init__(self, lanes: Lanes, session_key: str, session_lane: Lane) -> None:
+    def __init__(
+        self, lanes: Lanes, session_key: str, session_lane: Lane, *, nested: bool
+    ) -> None:
         self._lanes = lanes
+        self._nested = nested
         self._session_key = session_key
         self._session_lane = session_lane
         self._held: list[Lane] = []
@@ -139,7 +146,10 @@ class LaneTicket:
             self._held.append(lane)
 
     def _missing(self) -> list[Lane]:
-        return [self._session_lane, self._lanes._main][len(self._held) :]
+        needed = [self._session_lane]
+        if not self._nested:
+            needed.append(self._lanes._main)
+        return needed[len(self._held) :]
 
     def close(self) -> None:
         """Give back what is held and leave the lanes; call it exactly once."""

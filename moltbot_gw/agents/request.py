@@ -22,6 +22,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     The *tools* are the client's own: a call of one ends the run, and its result comes
     in another request.
+
+    A *nested* run is one that another run waits for; it takes no place among those
+    that run at once.
     """
 
     run_id: str
@@ -40,3 +43,4 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelRef | None = None
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = "auto"
+    nested: bool = False

@@ -131,7 +131,7 @@ class AgentService:
             )
         if request.run_id in self._runs:
             raise KeyReused("A run with this id is running.", param="idempotencyKey")
-        ticket = self._lanes.enter(request.store_key)
+        ticket = self._lanes.enter(request.store_key, nested=request.nested)
         run = Run(
             run_id=request.run_id,
             agent_id=agent.id,
@@ -189,6 +189,18 @@ class AgentService:
         """
         return self._finished.when_ended(run_id)
 
+    def model_of(self, agent: Agent, settings: SessionSettings) -> ModelRef:
+        """Return the model of a session of *agent*: its own one, or the agent's.
+
+        One that the session names counts only while *agent* may use it.
+        """
+        if settings.model is not None:
+            wanted = self.roster.catalog.find(settings.model)
+            known = wanted.provider in self._providers
+            if known and self.roster.catalog.allows(wanted, agent.model):
+                return wanted
+        return agent.model
+
     async def drain(self, seconds: float) -> None:
         """Take no new run, let the running ones finish, cancel what is left then.
 
@@ -226,16 +238,8 @@ class AgentService:
     def _choose_model(
         self, agent: Agent, settings: SessionSettings, asked: ModelRef | None
     ) -> tuple[ModelRef, IModelProvider]:
-        """Return what a run uses: the model *asked* for, the session's, the agent's.
-
-        One that the session names counts only while *agent* may use it.
-        """
-        model = asked or agent.model
-        if asked is None and settings.model is not None:
-            wanted = self.roster.catalog.find(settings.model)
-            known = wanted.provider in self._providers
-            if known and self.roster.catalog.allows(wanted, agent.model):
-                model = wanted
+        """Return what a run uses: the model *asked* for, or ``model_of``."""
+        model = asked or self.model_of(agent, settings)
         return model, self._providers[model.provider]
 
     def _forget(self, _: object, run: Run) -> None:

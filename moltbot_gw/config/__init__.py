@@ -38,6 +38,7 @@ from .model_gateway import (
 from .model_others import Env, Logging
 from .model_providers import Compat, Cost, ModelEntry, Models, ProviderEntry
 from .model_session import Reset, ResetByType, Session
+from .model_tools import AgentToAgent
 from .paths import config_path, expand_home, state_dir
 from .providerkeys import key_variables
 from .redaction import REDACTED
@@ -76,6 +77,7 @@ __all__ = [
     "Session",
     "Reset",
     "ResetByType",
+    "AgentToAgent",
     "Env",
     "Logging",
     "Secret",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Literal
 
+from moltbot_gw.agents.transcripts import without_hints
 from moltbot_gw.messages import (
     AssistantMessage,
     ImagePart,
@@ -18,7 +19,6 @@ from moltbot_gw.messages import (
 )
 from moltbot_gw.stored import SessionSummary, TranscriptEntry
 from moltbot_gw.ws.calls import Result
-from moltbot_gw.ws.transcripts import without_hints
 
 MAX_TITLE_CHARS = 60
 MAX_PREVIEW_CHARS = 120

@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Meta
 from twisted.logger import Logger
 
+from moltbot_gw.agents.costs import tokens_of
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import RunOutcome, Usage
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import Content, ImagePart, TextPart
 from moltbot_gw.stored import IdempotencyKey
 from moltbot_gw.ws.calls import Caller, MethodError, Params, invalid
-from moltbot_gw.ws.costs import tokens_of
 
 _log = Logger()
 

@@ -14,6 +14,7 @@ from msgspec import Meta
 from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.keys import split_key
 from moltbot_gw.agents.roster import Agent
+from moltbot_gw.agents.transcripts import injected_message, message_of
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.messages import AssistantMessage
 from moltbot_gw.stored import SessionSettings, TranscriptEntry
@@ -21,7 +22,6 @@ from moltbot_gw.ws.calls import Call, Method, Params, Result, invalid, unavailab
 from moltbot_gw.ws.hub import Hub
 from moltbot_gw.ws.methods.loose import Text1
 from moltbot_gw.ws.methods.session_tools import SessionTools
-from moltbot_gw.ws.transcripts import injected_message, message_of
 
 MAX_HISTORY_BYTES = 6 * 1024 * 1024
 """Of the JSON of all messages together; the oldest are left out."""

@@ -17,11 +17,11 @@ from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
+from moltbot_gw.agents.costs import price_of, tokens_of
 from moltbot_gw.config import Cost
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.stored import UsageLine
 from moltbot_gw.ws.calls import AnyParams, Call, Method
-from moltbot_gw.ws.costs import price_of, tokens_of
 from moltbot_gw.ws.methods.loose import LooseParams, number_in
 
 DEFAULT_DAYS = 30

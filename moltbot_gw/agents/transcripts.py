@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
+from moltbot_gw.agents.costs import Tokens, price_of, tokens_of
 from moltbot_gw.config import Cost
 from moltbot_gw.events import Usage
 from moltbot_gw.messages import (
@@ -35,7 +36,6 @@ from moltbot_gw.messages import (
     UserMessage,
 )
 from moltbot_gw.stored import TranscriptEntry
-from moltbot_gw.ws.costs import Tokens, price_of, tokens_of
 
 Message = dict[str, Any]
 """Ready for a JSON encoder."""
