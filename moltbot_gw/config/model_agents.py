@@ -83,6 +83,23 @@ class SubagentDefaults(Section, frozen=True, kw_only=True):
     model: ModelName = None
 
 
+class Sandbox(Section, frozen=True, kw_only=True):
+    """Which sessions were to run in a sandbox; there is none here.
+
+    Only the mode counts: it says in which sessions ``tools.sandbox.tools`` does.
+    """
+
+    mode: Literal["off", "non-main", "all"] | None = None
+    workspace_access: Unread | None = None
+    session_tools_visibility: Unread | None = None
+    scope: Unread | None = None
+    per_session: Unread | None = None
+    workspace_root: Unread | None = None
+    docker: Unread | None = None
+    browser: Unread | None = None
+    prune: Unread | None = None
+
+
 class AgentDefaults(Section, frozen=True, kw_only=True):
     """What holds for every agent that does not say otherwise."""
 
@@ -115,7 +132,7 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
     subagents: SubagentDefaults = SubagentDefaults()
     context_pruning: Unread | None = None
     heartbeat: Unread | None = None
-    sandbox: Unread | None = None
+    sandbox: Sandbox | None = None
     block_streaming_default: OnOff | None = None
     block_streaming_break: Unread | None = None
     block_streaming_chunk: Unread | None = None
@@ -173,7 +190,7 @@ class AgentEntry(Section, frozen=True, kw_only=True):
     human_delay: Unread | None = None
     memory_search: Unread | None = None
     subagents: AgentSubagents | None = None
-    sandbox: Unread | None = None
+    sandbox: Sandbox | None = None
     tools: AgentTools | None = None
 
     def __post_init__(self) -> None:

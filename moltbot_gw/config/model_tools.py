@@ -8,6 +8,8 @@ from .fields import Count, Flag, Positive, Section, Strings, Text
 from .issues import BadField
 from .secret import Secret, Unread
 
+Profile = Literal["minimal", "coding", "messaging", "full"]
+
 
 class ToolNames(Section, frozen=True, kw_only=True):
     """Which tools: names, ``group:*`` or wildcards."""
@@ -25,7 +27,7 @@ class ToolNames(Section, frozen=True, kw_only=True):
 class ToolPolicy(ToolNames, frozen=True, kw_only=True):
     """Which tools, starting from a profile."""
 
-    profile: Literal["minimal", "coding", "messaging", "full"] | None = None
+    profile: Profile | None = None
 
 
 class ToolScope(Section, frozen=True, kw_only=True):
