@@ -1,8 +1,8 @@
 """What may not be changed over the network, whatever the client's rights are.
 
-Who may do what, where the gateway listens, which files it reads and writes, and where
-stored secrets are sent is decided by who has the machine.  A client that could edit
-these would make itself anything else.
+Who may do what, which tools agents have, where the gateway listens, which files it
+reads and writes, and where stored secrets are sent is decided by who has the machine.
+A client that could edit these would make itself anything else.
 
 Two configurations are compared by what they come to (includes, variables, defaults),
 so no spelling gets round it; agents are compared by their id.
@@ -40,7 +40,16 @@ PROTECTED: tuple[Place, ...] = (
     ("gateway", "limits", "maxAuthFailuresPerMinute"),
     ("tools", "exec"),
     ("tools", "elevated"),
+    ("tools", "agentToAgent"),
+    ("tools", "profile"),
+    ("tools", "allow"),
+    ("tools", "alsoAllow"),
+    ("tools", "deny"),
+    ("tools", "byProvider"),
+    ("tools", "sandbox"),
+    ("tools", "subagents"),
     ("agents", "defaults", "elevatedDefault"),
+    ("agents", "defaults", "sandbox"),
     ("agents", "defaults", "workspace"),
     ("agents", "defaults", "repoRoot"),
     ("logging", "file"),
@@ -51,8 +60,8 @@ PROTECTED: tuple[Place, ...] = (
 _OF_AGENT: tuple[Place, ...] = (
     ("workspace",),
     ("agentDir",),
-    ("tools", "exec"),
-    ("tools", "elevated"),
+    ("tools",),
+    ("sandbox",),
 )
 _DESTINATION = ("baseUrl", "caFile")
 

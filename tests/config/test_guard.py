@@ -77,6 +77,15 @@ def closed(folder: Path, content: Any = CLOSED) -> ConfigFile:
         ("tools.exec", None),
         ("tools.elevated.enabled", True),
         ("tools.elevated.allowFrom", {"x": ["*"]}),
+        ("tools.profile", "full"),
+        ("tools.allow", ["*"]),
+        ("tools.alsoAllow", ["exec"]),
+        ("tools.deny", []),
+        ("tools.byProvider", {"p": {"profile": "full"}}),
+        ("tools.agentToAgent.enabled", True),
+        ("tools.subagents.tools.deny", []),
+        ("tools.sandbox.tools.deny", []),
+        ("agents.defaults.sandbox.mode", "off"),
         ("agents.defaults.elevatedDefault", "full"),
         ("agents.defaults.workspace", "/"),
         ("logging.file", "/etc/shadow"),
@@ -139,6 +148,9 @@ def agents(*changes: Callable[[list[Any]], Any]) -> Any:
         lambda e: e[2].update(workspace="/"),
         lambda e: e[2].update(agentDir="/tmp"),
         lambda e: e[2].update(tools={"exec": {"host": "gateway"}}),
+        lambda e: e[2].update(tools={"profile": "full"}),
+        lambda e: e[2].update(sandbox={"mode": "off"}),
+        lambda e: e.append({"id": "n", "tools": {"profile": "coding"}}),
     ],
 )
 def test_tools_of_agents_stay_with_their_agent(tmp_path: Path, change: Any) -> None:
@@ -151,7 +163,7 @@ def test_order_and_other_keys_of_agents_are_free(tmp_path: Path) -> None:
     file = closed(tmp_path)
     change = agents(
         lambda e: e.reverse(),
-        lambda e: e.append({"id": "n", "tools": {"profile": "coding"}}),
+        lambda e: e.append({"id": "n", "name": "New"}),
         lambda e: e[1].update(id="BOLD", tools={"exec": {"security": "full"}}),
     )
     assert edit(file, "patch", change).valid
