@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from .issues import Fault, Place, dotted
+from .toolnotices import find_odd_lists
 from .tree import find_value, has_place
 
+_TOOLS = ("profile", "allow", "alsoAllow", "deny", "byProvider", "sandbox")
 _SERVED: dict[Place, tuple[str, ...]] = {
     (): (
         "gateway",
         "agents",
         "models",
         "session",
+        "tools",
         "env",
         "logging",
         "meta",
@@ -29,6 +32,7 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "maxConcurrent",
     ),
     ("gateway", "controlUi"): ("allowedOrigins",),
+    ("tools",): (*_TOOLS, "subagents"),
 }
 """Sections of which only these keys are served."""
 
@@ -40,6 +44,12 @@ _SERVED_OF_AGENT = (
     "agentDir",
     "model",
     "identity",
+    "tools",
+)
+_IGNORED = "is not served by this gateway and is ignored"
+_NO_SANDBOX = (
+    "is not served by this gateway, tools run without one; "
+    "only its mode counts, for tools.sandbox.tools"
 )
 _MAIN_KEY: Place = ("session", "mainKey")
 _UNSERVED: tuple[Place, ...] = (
@@ -60,11 +70,15 @@ def find_notices(tree: Any) -> tuple[str, ...]:
 
 
 def find_unserved(tree: Any) -> list[Fault]:
-    """Return a note for each part of the valid *tree* that has no effect."""
+    """Return a note for each part of the valid *tree* that has no effect.
+
+    Or has another one than it seems to have.
+    """
     faults = [
-        Fault(place, "is not served by this gateway and is ignored")
+        Fault(place, _NO_SANDBOX if place[-1] == "sandbox" else _IGNORED)
         for place in _unserved_places(tree)
     ]
+    faults += find_odd_lists(tree)
     if find_value(tree, _MAIN_KEY) not in (None, "main"):
         faults.append(Fault(_MAIN_KEY, 'is always "main"; the value is ignored'))
     return faults
@@ -82,3 +96,6 @@ def _unserved_places(tree: Any) -> Iterator[Place]:
         for key in agent:
             if key not in _SERVED_OF_AGENT:
                 yield ("agents", "list", index, key)
+        for key in agent.get("tools") or ():
+            if key not in _TOOLS:
+                yield ("agents", "list", index, "tools", key)

@@ -49,3 +49,24 @@ def test_other_main_key_is_forced_with_one_notice(tmp_path: Path) -> None:
     assert loaded.notices == (
         'config: "session.mainKey" is always "main"; the value is ignored',
     )
+
+
+def test_a_sandbox_is_told_to_be_none(tmp_path: Path) -> None:
+    tree = {"agents": {"defaults": {"sandbox": {"mode": "all"}}}}
+    [line] = load(tmp_path, tree).notices
+    assert line == (
+        'config: "agents.defaults.sandbox" is not served by this gateway, tools run'
+        " without one; only its mode counts, for tools.sandbox.tools"
+    )
+
+
+def test_unserved_settings_of_tools_are_mentioned(tmp_path: Path) -> None:
+    tools = {"elevated": {"enabled": False}, "media": {}, "profile": "coding"}
+    own = {"elevated": {}, "deny": ["exec"], "sandbox": {"tools": {"deny": []}}}
+    tree = {"tools": tools, "agents": {"list": [{"id": "a", "tools": own}]}}
+    names = [line.split('"')[1] for line in load(tmp_path, tree).notices]
+    assert sorted(names) == [
+        "agents.list.0.tools.elevated",
+        "tools.elevated",
+        "tools.media",
+    ]

@@ -257,6 +257,8 @@ def test_no_secret_of_a_real_file_is_shown(real: LoadedConfig) -> None:
 def test_unserved_sections_of_a_real_file_are_told_once(real: LoadedConfig) -> None:
     names = [line.split('"')[1] for line in real.notices]
     assert len(names) == len(set(names))
-    told = {"channels", "cron", "hooks", "tools", "auth", "gateway.tailscale"}
-    assert told | {"gateway.remote", "agents.defaults.sandbox"} <= set(names)
-    assert {"gateway", "agents", "models", "meta", "logging"}.isdisjoint(names)
+    told = {"channels", "cron", "hooks", "auth", "gateway.tailscale"}
+    told |= {"gateway.remote", "agents.defaults.sandbox", "tools.elevated"}
+    assert told | {"agents.list.1.tools.elevated"} <= set(names)
+    silent = {"gateway", "agents", "models", "meta", "logging", "tools", "tools.allow"}
+    assert silent.isdisjoint(names)
