@@ -17,6 +17,7 @@ from moltbot_gw.cli.checks import (
 )
 from moltbot_gw.cli.checks_models import check_models
 from moltbot_gw.cli.checks_network import check_gateway, check_providers
+from moltbot_gw.cli.checks_tools import check_tools
 from moltbot_gw.cli.output import Failure, counted, write, write_json
 from moltbot_gw.cli.reach import find_reach, flags_of, reach_options
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
@@ -63,6 +64,7 @@ def examine(
     if loaded is not None:
         findings += check_secret(reach)
         findings += check_models(loaded.config, surroundings.home)
+        findings += check_tools(loaded.config, surroundings.home)
     findings += check_transport(reach)
     if offline:
         return findings

@@ -290,6 +290,77 @@ def test_the_agents_of_another_machine_are_its_own_business(alone: Cli) -> None:
     assert [one["level"] for one in _models_found(alone)] == ["ok"]
 
 
+# -- tools
+
+
+@pytest.mark.parametrize(
+    ("tools", "own", "settings"),
+    [
+        ({}, {}, None),
+        ({"exec": {"security": "full"}}, {}, None),
+        ({"profile": "coding"}, {}, None),
+        ({"profile": "coding", "exec": {"security": "allowlist"}}, {}, None),
+        (
+            {"profile": "coding", "exec": {"security": "full"}},
+            {},
+            ("tools.profile = coding", "tools.exec.security"),
+        ),
+        (
+            {"exec": {"security": "full"}},
+            {"allow": ["exec"]},
+            ("agents.list[a].tools.allow", "tools.exec.security"),
+        ),
+        (
+            {"profile": "full"},
+            {"exec": {"security": "full"}},
+            ("tools.profile = full", "agents.list[a].tools.exec.security"),
+        ),
+        (
+            {"profile": "full", "exec": {"security": "full"}},
+            {"exec": {"security": "deny"}},
+            None,
+        ),
+    ],
+)
+def test_agents_that_may_run_any_command(
+    alone: Cli, tools: object, own: object, settings: tuple[str, str] | None
+) -> None:
+    alone.configure(
+        gateway={"auth": {"token": TOKEN}},
+        tools=tools,
+        agents={"list": [{"id": "a", "tools": own}]},
+    )
+    found = _found(alone, "--offline").get("tools", [])
+    assert found == ([] if settings is None else [_may_run("a", *settings)])
+
+
+def _may_run(agent: str, stage: str, setting: str) -> dict[str, str]:
+    return {
+        "check": "tools",
+        "level": "note",
+        "message": f"agent {agent} may run any command on this machine: exec is in"
+        f" {stage}, and {setting} is full",
+        "fix": f'set {setting} to "allowlist", unless it is meant so',
+    }
+
+
+def test_the_commands_of_another_machine_are_its_own_business(alone: Cli) -> None:
+    alone.configure(
+        gateway={
+            "mode": "remote",
+            "remote": {"url": "ws://127.0.0.1:1", "token": TOKEN},
+        },
+        tools={"profile": "full", "exec": {"security": "full"}},
+    )
+    assert "tools" not in _found(alone, "--offline")
+
+
+def test_lists_of_tools_that_mean_nothing_are_noted(alone: Cli) -> None:
+    alone.configure(tools={"allow": ["exce"]})
+    notes = [one["message"] for one in _found(alone, "--offline")["config"][1:]]
+    assert [note.split('"')[1] for note in notes] == ["tools.allow.0", "tools.allow"]
+
+
 # -- providers
 
 
