@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.roster import Roster, build_roster
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.agents.workspace import Workspaces, leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import Reset, expand_home
@@ -53,6 +54,20 @@ _log = Logger()
 _T = TypeVar("_T")
 
 SPARE_DESCRIPTORS = 256
+TOOL_NAMES = (
+    "read",
+    "write",
+    "edit",
+    "exec",
+    "process",
+    "web_fetch",
+    "sessions_list",
+    "sessions_history",
+    "sessions_send",
+    "session_status",
+    "agents_list",
+)
+"""The tools that agents can be given."""
 
 
 def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
@@ -90,6 +105,8 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
         unix_time=time.time,
         run_in_thread=run_in_thread,
         find_log=log_file.find,
+        policies=ToolPolicies(settings.config),
+        tool_names=lambda: TOOL_NAMES,
     )
     return GatewayService(
         settings=settings,

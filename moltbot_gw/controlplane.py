@@ -13,6 +13,7 @@ from twisted.web.resource import IResource
 
 from moltbot_gw import __version__
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config.file import find_config_file
 from moltbot_gw.devices.pairing import PairingStore, PendingView, Resolved, RunInThread
@@ -28,6 +29,7 @@ from moltbot_gw.ws.handshake import Admission, Doorkeeper
 from moltbot_gw.ws.health import Health
 from moltbot_gw.ws.hub import Hub
 from moltbot_gw.ws.methods import (
+    agent_tools,
     catalogues,
     history,
     logs,
@@ -73,6 +75,8 @@ def build_control_plane(
     unix_time: Callable[[], float],
     run_in_thread: RunInThread,
     find_log: Callable[[], Path | None],
+    policies: ToolPolicies,
+    tool_names: Callable[[], tuple[str, ...]],
 ) -> ControlPlane:
     """Build the edge on the parts that it shares with the HTTP edge."""
     gateway = settings.config.gateway
@@ -87,6 +91,8 @@ def build_control_plane(
         clock=reactor,
         unix_time=unix_time,
         run_in_thread=run_in_thread,
+        policies=policies,
+        tool_names=tool_names,
     )
     states = States(shared, host)
     pairing = PairingStore(
@@ -129,6 +135,8 @@ class Shared:
     clock: IReactorTime
     unix_time: Callable[[], float]
     run_in_thread: RunInThread
+    policies: ToolPolicies
+    tool_names: Callable[[], tuple[str, ...]]
 
     @property
     def store_path(self) -> str:
@@ -275,6 +283,12 @@ def _served(
             targets=shared.targets,
             assistant_name=assistant.name if assistant else None,
             assistant_avatar=assistant.avatar if assistant else None,
+        ),
+        *agent_tools.methods(
+            roster=agents.roster,
+            targets=shared.targets,
+            policies=shared.policies,
+            tool_names=shared.tool_names,
         ),
         *sessions.methods(tools=tools),
         *device_methods.methods(),

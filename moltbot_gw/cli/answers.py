@@ -40,6 +40,21 @@ class _Agents(_Shape, frozen=True):
     agents: list[_Agent]
 
 
+class _Tool(_Shape, frozen=True):
+    name: str
+    allowed: bool
+    stage: str
+    why: str = ""
+    served: bool = True
+
+
+class _ShownAgent(_Shape, frozen=True):
+    agent_id: str
+    model: str
+    workspace: str
+    tools: list[_Tool]
+
+
 class _Model(_Shape, frozen=True):
     id: str
     provider: str
@@ -184,6 +199,7 @@ class _Final(_Shape, frozen=True):
 _SHAPES: dict[str, Any] = {
     "agent": Union[_Final, None],
     "agents.list": _Agents,
+    "agents.show": _ShownAgent,
     "chat.history": _History,
     "config.get": dict[str, Any],
     "device.pair.approve": _Decided,

@@ -13,7 +13,7 @@ _COMMANDS = {
         f"{_HERE}.agent:agent",
         "Send a message to an agent and show its answer.",
     ),
-    "agents": (f"{_HERE}.agents:agents", "List the agents."),
+    "agents": (f"{_HERE}.agents:agents", "List the agents, show what they may."),
     "gateway": (f"{_HERE}.gateway:gateway", "Run the gateway, or ask it things."),
     "sessions": (f"{_HERE}.sessions:sessions", "List, show and remove conversations."),
     "models": (f"{_HERE}.models:models", "List the models, show the default one."),

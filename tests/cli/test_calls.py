@@ -96,6 +96,7 @@ def test_the_wrong_token(cli: Cli, fake: FakeGateway) -> None:
         ("sessions", "show", "k"),
         ("models",),
         ("agents",),
+        ("agents", "show", "main"),
         ("devices", "list"),
         ("system", "presence"),
         ("agent", "-m", "hi", "--agent", "main"),
@@ -188,6 +189,74 @@ def test_agents_as_json_without_a_sub_command(cli: Cli, fake: FakeGateway) -> No
     listed = [{"id": "a", "isDefault": True}]
     assert cli.json("agents", "--json") == listed
     assert cli.json("agents", "--json", "list") == listed
+
+
+SHOWN: dict[str, Any] = {
+    "agentId": "coder",
+    "model": "local/m1",
+    "workspace": "/home/me/clawd-coder",
+    "tools": [
+        {
+            "name": "read",
+            "allowed": True,
+            "stage": "tools.profile = coding",
+            "why": 'allowed by "group:fs"',
+            "served": True,
+        },
+        {
+            "name": "exec",
+            "allowed": False,
+            "stage": "agents.list[coder].tools.deny",
+            "why": 'denied by "exec"',
+            "served": True,
+        },
+        {
+            "name": "image",
+            "allowed": True,
+            "stage": "tools.profile = coding",
+            "why": 'allowed by "image"',
+            "served": False,
+        },
+    ],
+}
+
+
+def test_an_agents_tools(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["agents.show"] = SHOWN
+    lines = cli.succeed("agents", "show", "coder").splitlines()
+    assert lines[:4] == [
+        "Agent:     coder",
+        "Model:     local/m1",
+        "Workspace: /home/me/clawd-coder",
+        "",
+    ]
+    assert [line.split(maxsplit=2) for line in lines[4:]] == [
+        ["Tool", "Allowed", f"{'Stage':<42} Why"],
+        ["read", "yes", f'{"tools.profile = coding":<42} allowed by "group:fs"'],
+        ["exec", "no", f'{"agents.list[coder].tools.deny":<42} denied by "exec"'],
+    ]
+    assert fake.requests == [("agents.show", {"agentId": "coder"})]
+
+
+def test_an_agents_tools_that_are_not_served(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["agents.show"] = SHOWN
+    words = ("agents", "show", "coder", "--model", "local/m2")
+    assert "image" not in cli.succeed(*words)
+    last = cli.succeed(*words, "--all").splitlines()[-1]
+    assert last.split()[:2] == ["image", "absent"]
+    assert fake.requests[-1][1] == {"agentId": "coder", "model": "local/m2"}
+
+
+def test_an_agents_tools_as_json(cli: Cli, fake: FakeGateway) -> None:
+    fake.replies["agents.show"] = SHOWN
+    assert cli.json("agents", "show", "coder", "--json") == SHOWN
+    assert cli.json("agents", "--json", "show", "coder") == SHOWN
+
+
+def test_an_agent_that_is_not_there(cli: Cli, fake: FakeGateway) -> None:
+    message = 'invalid agents.show params: unknown agent id "x"'
+    fake.replies["agents.show"] = Failure("INVALID_REQUEST", message)
+    assert message in cli.fail("agents", "show", "x")
 
 
 def test_a_pending_device_says_what_it_wants(cli: Cli, fake: FakeGateway) -> None:
@@ -537,6 +606,7 @@ def test_gateway_probe_without_a_gateway(alone: Cli, clean: None) -> None:
         (("sessions", "delete", "k", "--yes"), "sessions.delete", {"deleted": True}),
         (("agents",), "agents.list", {"agents": []}),
         (("agents",), "agents.list", None),
+        (("agents", "show", "a"), "agents.show", {"agentId": "a", "tools": []}),
         (("models",), "models.list", {"models": ["m"]}),
         (("devices", "list"), "device.pair.list", {"pending": [{}], "paired": []}),
         (("devices", "approve", "r"), "device.pair.approve", {"requestId": "r"}),

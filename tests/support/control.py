@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress
 
+from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.config import Secret
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.http.root import Root
@@ -225,4 +226,6 @@ class Control(Gateway):
             unix_time=self.unix_time,
             run_in_thread=self._run_in_thread,
             find_log=lambda: None,
+            policies=ToolPolicies(settings.config),
+            tool_names=lambda: ("read", "exec"),
         )

@@ -18,6 +18,7 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import build_roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.config import Config, decode_hook
 from moltbot_gw.errors import GatewayError
@@ -28,6 +29,7 @@ from moltbot_gw.wire.frames import encode_failure, encode_result
 from moltbot_gw.ws.calls import Call, Caller, Method, MethodError, MethodTable, shape_of
 from moltbot_gw.ws.health import Health
 from moltbot_gw.ws.methods import (
+    agent_tools,
     catalogues,
     history,
     logs,
@@ -174,6 +176,7 @@ class Desk:
             store_path=STORE_PATH,
             broadcast=self.hub.broadcast,
         )
+        self.policies = ToolPolicies(config)
         self.log_file: Path | None = None
         self.assistant_name: str | None = None
         self.assistant_avatar: str | None = None
@@ -209,6 +212,12 @@ class Desk:
                     targets=self.targets,
                     assistant_name=self.assistant_name,
                     assistant_avatar=self.assistant_avatar,
+                ),
+                *agent_tools.methods(
+                    roster=self.roster,
+                    targets=self.targets,
+                    policies=self.policies,
+                    tool_names=lambda: ("session_status", "exec", "read", "our_own"),
                 ),
                 *sessions.methods(tools=tools),
                 *history.methods(tools=tools, hub=hub),
