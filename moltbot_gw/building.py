@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.roster import Roster, build_roster
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.agents.workspace import Workspaces, leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
@@ -144,8 +145,13 @@ def _build_agents(
     makes_files = not config.agents.defaults.skip_bootstrap
     limits = config.gateway.limits
     return AgentService(
-        roster=roster,
-        providers=providers,
+        setup=AgentSetup(
+            roster=roster,
+            providers=providers,
+            fresh_after_ms=_freshness(config.session),
+            max_run_bytes=limits.max_run_bytes,
+            prepare_workspace=workspaces.prepare if makes_files else leave_workspace,
+        ),
         store=store,
         lanes=Lanes(
             max_concurrent=config.agents.defaults.max_concurrent,
@@ -154,9 +160,6 @@ def _build_agents(
         ),
         clock=reactor,
         unix_time=time.time,
-        fresh_after_ms=_freshness(config.session),
-        max_run_bytes=limits.max_run_bytes,
-        prepare_workspace=workspaces.prepare if makes_files else leave_workspace,
     )
 
 

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -14,16 +13,15 @@ from twisted.logger import Logger
 from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.keyed import kept_outcome
 from moltbot_gw.agents.lanes import LaneTicket
-from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent
 from moltbot_gw.agents.rounds import Rounds
 from moltbot_gw.agents.run import Run
+from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.speech import Speech
 from moltbot_gw.agents.thinking import with_thinking
-from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.agents.toolcalls import answers_nothing, repaired
-from moltbot_gw.agents.toolrunner import ToolLimits, ToolRunner
+from moltbot_gw.agents.toolrunner import ToolRunner
 from moltbot_gw.agents.turns import has_images, news_of, without_retry
 from moltbot_gw.errors import (
     Draining,
@@ -43,29 +41,6 @@ _log = Logger()
 T = TypeVar("T")
 
 
-class ExecutionTools(msgspec.Struct, frozen=True, kw_only=True):
-    """What every run needs and none owns.
-
-    *unix_time* is the wall clock, in seconds; *fresh_after_ms* maps a store
-    key to the time (Unix ms) before which its session counts as too old; *choose_model*
-    says what an agent runs in a session with certain settings, and who provides it;
-    *shows_tools* whether watchers are told of tools there; *prepare_workspace* never
-    raises.
-    """
-
-    store: ISessionStore
-    clock: IReactorTime
-    unix_time: Callable[[], float]
-    toolbox: Toolbox
-    tool_limits: ToolLimits
-    shows_tools: Callable[[SessionSettings], bool]
-    fresh_after_ms: Callable[[str], int]
-    choose_model: Callable[
-        [Agent, SessionSettings, ModelRef | None], tuple[ModelRef, IModelProvider]
-    ]
-    prepare_workspace: Callable[[Agent], Awaitable[None]]
-
-
 class Execution:
     """Drives one run.
 
@@ -78,18 +53,22 @@ class Execution:
     def __init__(
         self,
         *,
-        tools: ExecutionTools,
+        setup: AgentSetup,
+        store: ISessionStore,
+        clock: IReactorTime,
+        unix_time: Callable[[], float],
         run: Run,
         ticket: LaneTicket,
         agent: Agent,
-        prompt: PromptBuilder,
         request: RunRequest,
     ) -> None:
-        self._tools = tools
+        self._setup = setup
+        self._store = store
+        self._clock = clock
+        self._unix_time = unix_time
         self._run = run
         self._ticket = ticket
         self._agent = agent
-        self._prompt = prompt
         self._request = request
         self._session_id = ""
         self._started_at_ms: int | None = None
@@ -122,21 +101,19 @@ class Execution:
 
     async def _begin(self) -> tuple[ModelRequest, ModelRef, IModelProvider]:
         """Read what the session holds, and store the first half of the turn."""
-        request, tools = self._request, self._tools
-        await tools.prepare_workspace(self._agent)
+        request, setup = self._request, self._setup
+        await setup.prepare_workspace(self._agent)
         history = History()
         if not request.anonymous:
-            fresh_after = tools.fresh_after_ms(request.store_key)
-            history = await tools.store.history(request.store_key, fresh_after)
+            fresh_after = setup.fresh_after_ms(request.store_key)
+            history = await self._store.history(request.store_key, fresh_after)
         if request.session_id not in (None, history.session_id):
             history = History(settings=history.settings)
         if self._run.cancelled is not None:
             raise self._run.cancelled
         news = news_of(request.messages, has_history=bool(history.messages))
         messages = _conversation(history.messages, news)
-        model, provider = tools.choose_model(
-            self._agent, history.settings, request.model
-        )
+        model = request.model or setup.model_of(self._agent, history.settings)
         if has_images(news) and not model.accepts_images:
             raise InvalidRequest(
                 f"messages: the model {model} does not take images.", param="messages"
@@ -145,13 +122,13 @@ class Execution:
             request.session_id or history.session_id or request.new_session_id
         )
         self._run.session_id, self._run.model = self._session_id, str(model)
-        self._run.shows_tools = tools.shows_tools(history.settings)
+        self._run.shows_tools = setup.shows_tools(history.settings)
         self._settings = history.settings
-        now = tools.unix_time()
+        now = self._unix_time()
         self._started_at_ms = int(now * 1000)
         call = ModelRequest(
             model=model.model,
-            system=self._prompt.build(request.extra_system, now),
+            system=setup.prompt(self._agent.id).build(request.extra_system, now),
             messages=messages,
             options=with_thinking(
                 request.options,
@@ -163,7 +140,7 @@ class Execution:
             tools=request.tools,
             tool_choice=request.tool_choice,
         )
-        await tools.store.begin_turn(
+        await self._store.begin_turn(
             TurnStart(
                 run_id=self._run.run_id,
                 session_key=request.store_key,
@@ -177,7 +154,7 @@ class Execution:
                 key=request.key,
             )
         )
-        return call, model, provider
+        return call, model, setup.providers[model.provider]
 
     async def _play(
         self, call: ModelRequest, model: ModelRef, provider: IModelProvider
@@ -194,7 +171,7 @@ class Execution:
         rounds = self._rounds = Rounds(
             run=self._run, runner=self._runner(model), speak=speak, keep=self._keep
         )
-        timer = self._tools.clock.callLater(self._timeout, self._time_out)
+        timer = self._clock.callLater(self._timeout, self._time_out)
         try:
             playing = Deferred.fromCoroutine(rounds.play(call))
             completion = await self._interruptible(playing)
@@ -209,7 +186,7 @@ class Execution:
         return self._outcome(completion)
 
     def _runner(self, model: ModelRef) -> ToolRunner:
-        tools, settings = self._tools, self._settings
+        setup, settings = self._setup, self._settings
 
         def context(call_id: str, update: Callable[[str], None]) -> ToolContext:
             return ToolContext(
@@ -227,22 +204,22 @@ class Execution:
             )
 
         return ToolRunner(
-            tools=tools.toolbox.for_run(self._request, self._agent.id, model),
+            tools=setup.toolbox.for_run(self._request, self._agent.id, model),
             context=context,
             tell=self._run.tell,
-            clock=tools.clock,
-            limits=tools.tool_limits,
+            clock=self._clock,
+            limits=setup.tool_limits,
             accepts_images=model.accepts_images,
         )
 
     async def _keep(self, messages: tuple[Message, ...]) -> None:
-        await self._tools.store.extend_turn(
+        await self._store.extend_turn(
             TurnRound(
                 run_id=self._run.run_id,
                 session_key=self._request.store_key,
                 session_id=self._session_id,
                 messages=messages,
-                at_ms=int(self._tools.unix_time() * 1000),
+                at_ms=int(self._unix_time() * 1000),
             )
         )
 
@@ -253,7 +230,7 @@ class Execution:
         if self._rounds is not None:
             reason = outcome.finish_reason or _cut_reason(outcome)
             messages = self._rounds.unsaved(reason)
-        await self._tools.store.end_turn(
+        await self._store.end_turn(
             TurnEnd(
                 run_id=self._run.run_id,
                 session_key=self._request.store_key,
@@ -300,7 +277,7 @@ class Execution:
         self._run.cancel(RunTimedOut(why))
 
     def _outcome(self, result: Completion | GatewayError) -> RunOutcome:
-        ended_at_ms = int(self._tools.unix_time() * 1000)
+        ended_at_ms = int(self._unix_time() * 1000)
         rounds = self._rounds
         usage = rounds.usage if rounds else Usage()
         context = rounds.context if rounds else Usage()

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from moltbot_gw.agents.catalog import ModelRef
-from moltbot_gw.agents.execution import Execution, ExecutionTools
+from moltbot_gw.agents.execution import Execution
 from moltbot_gw.agents.finished import FinishedRuns
 from moltbot_gw.agents.keyed import KeyedRuns
 from moltbot_gw.agents.lanes import Lanes
-from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.request import RunRequest
-from moltbot_gw.agents.roster import Agent, Roster
+from moltbot_gw.agents.roster import Roster
 from moltbot_gw.agents.run import Run
-from moltbot_gw.agents.toolbox import Toolbox
-from moltbot_gw.agents.toolrunner import ToolLimits
+from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.turns import has_images
 from moltbot_gw.errors import (
     Draining,
@@ -28,8 +25,7 @@ from moltbot_gw.errors import (
     ProviderFailed,
 )
 from moltbot_gw.events import RunOutcome
-from moltbot_gw.interfaces import IModelProvider, ISessionStore
-from moltbot_gw.stored import SessionSettings
+from moltbot_gw.interfaces import ISessionStore
 
 _log = Logger()
 
@@ -45,51 +41,35 @@ class AgentService:
 
     An edge that started a run only reads it: a lost connection ends the reading, and
     whether it also ends the run is the edge's decision, made with ``Run.cancel``.
+
+    *setup* may be replaced at any time; what runs goes on with the one before.
     """
 
     def __init__(
         self,
         *,
-        roster: Roster,
-        providers: Mapping[str, IModelProvider],
+        setup: AgentSetup,
         store: ISessionStore,
         lanes: Lanes,
         clock: IReactorTime,
         unix_time: Callable[[], float],
-        fresh_after_ms: Callable[[str], int],
-        max_run_bytes: int,
-        toolbox: Toolbox | None = None,
-        tool_limits: ToolLimits | None = None,
-        verbose: str | None = None,
-        prepare_workspace: Callable[[Agent], Awaitable[None]],
     ) -> None:
-        self.roster = roster
-        self._providers = providers
+        self.setup = setup
+        self._store = store
         self._lanes = lanes
         self._clock = clock
-        self._max_run_bytes = max_run_bytes
-        self._tools = ExecutionTools(
-            store=store,
-            clock=clock,
-            unix_time=unix_time,
-            toolbox=toolbox or Toolbox(),
-            tool_limits=tool_limits or ToolLimits(),
-            shows_tools=lambda settings: (
-                (settings.verbose_level or verbose) in ("on", "full")
-            ),
-            fresh_after_ms=fresh_after_ms,
-            choose_model=self._choose_model,
-            prepare_workspace=prepare_workspace,
-        )
+        self._unix_time = unix_time
         self._keyed = KeyedRuns(store, unix_time)
         self._finished = FinishedRuns(clock)
-        self._prompts = {
-            agent.id: PromptBuilder(agent) for agent in roster.agents.values()
-        }
         self._runs: dict[str, Run] = {}
         self._observers: list[Callable[[Run], None]] = []
         self._draining = False
         self._idle: Deferred[None] | None = None
+
+    @property
+    def roster(self) -> Roster:
+        """The configured agents."""
+        return self.setup.roster
 
     @property
     def running(self) -> int:
@@ -113,13 +93,14 @@ class AgentService:
         when the agent's provider is not configured, ``KeyReused`` for the id of a
         running run; nothing is created then.  For one with a key use ``start_or_join``.
         """
-        agent = self.roster.agents.get(request.agent_id)
+        setup = self.setup
+        agent = setup.roster.agents.get(request.agent_id)
         if agent is None:
             raise ModelNotFound(f'There is no agent "{request.agent_id}".')
         if self._draining:
             raise Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
         model = request.model or agent.model
-        if model.provider not in self._providers:
+        if model.provider not in setup.providers:
             raise ProviderFailed(
                 f'Agent "{agent.id}" uses the model {model}, but the provider'
                 f' "{model.provider}" is not configured (models.providers).'
@@ -136,10 +117,10 @@ class AgentService:
             run_id=request.run_id,
             agent_id=agent.id,
             session_key=request.session_key,
-            max_bytes=self._max_run_bytes,
+            max_bytes=setup.max_run_bytes,
             store_key=request.store_key,
         )
-        run.created = int(self._tools.unix_time())
+        run.created = int(self._unix_time())
         self._runs[run.run_id] = run
         self._finished.expect(run)
         for observer in self._observers:
@@ -149,11 +130,13 @@ class AgentService:
                 # The run is admitted already; only its execution gives the place back.
                 _log.failure("an observer of run {run_id} failed", run_id=run.run_id)
         execution = Execution(
-            tools=self._tools,
+            setup=setup,
+            store=self._store,
+            clock=self._clock,
+            unix_time=self._unix_time,
             run=run,
             ticket=ticket,
             agent=agent,
-            prompt=self._prompts[agent.id],
             request=request,
         )
         execution.start().addBoth(self._forget, run)
@@ -189,18 +172,6 @@ class AgentService:
         """
         return self._finished.when_ended(run_id)
 
-    def model_of(self, agent: Agent, settings: SessionSettings) -> ModelRef:
-        """Return the model of a session of *agent*: its own one, or the agent's.
-
-        One that the session names counts only while *agent* may use it.
-        """
-        if settings.model is not None:
-            wanted = self.roster.catalog.find(settings.model)
-            known = wanted.provider in self._providers
-            if known and self.roster.catalog.allows(wanted, agent.model):
-                return wanted
-        return agent.model
-
     async def drain(self, seconds: float) -> None:
         """Take no new run, let the running ones finish, cancel what is left then.
 
@@ -234,13 +205,6 @@ class AgentService:
     def _give_up(self) -> None:
         _log.critical("runs that do not end: {count}", count=len(self._runs))
         self._tell_idle()
-
-    def _choose_model(
-        self, agent: Agent, settings: SessionSettings, asked: ModelRef | None
-    ) -> tuple[ModelRef, IModelProvider]:
-        """Return what a run uses: the model *asked* for, or ``model_of``."""
-        model = asked or self.model_of(agent, settings)
-        return model, self._providers[model.provider]
 
     def _forget(self, _: object, run: Run) -> None:
         del self._runs[run.run_id]

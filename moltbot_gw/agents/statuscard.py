@@ -36,7 +36,7 @@ class StatusCards:
         agent = roster.agents.get(owner, roster.agents[roster.default_id])
         session = await self._store.find_session(store_key)
         settings = session.settings if session else SessionSettings()
-        model = self._agents.model_of(agent, settings)
+        model = self._agents.setup.model_of(agent, settings)
         usual = "low" if model.reasons else "off"
         return status_card(
             store_key,

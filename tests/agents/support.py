@@ -22,6 +22,7 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.agents.toolrunner import ToolLimits
 from moltbot_gw.agents.workspace import leave_workspace
@@ -151,8 +152,8 @@ class House:
     thinking: str | None = None
     catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
     prepare_workspace: Callable[[Agent], Awaitable[None]] = leave_workspace
-    toolbox: Toolbox | None = None
-    tool_limits: ToolLimits | None = None
+    toolbox: Toolbox = attrs.Factory(Toolbox)
+    tool_limits: ToolLimits = attrs.Factory(ToolLimits)
     verbose: str | None = None
     service: AgentService = attrs.field(init=False)
     requests: int = 0
@@ -162,12 +163,20 @@ class House:
         agents = [main, agent_of("eyes", images=True)]
         agents += [agent_of("odd", "gone"), agent_of("other", "other")]
         self.service = AgentService(
-            roster=Roster(
-                agents={one.id: one for one in agents},
-                default_id="main",
-                catalog=self.catalog,
+            setup=AgentSetup(
+                roster=Roster(
+                    agents={one.id: one for one in agents},
+                    default_id="main",
+                    catalog=self.catalog,
+                ),
+                providers={"local": self.provider, **self.others},
+                fresh_after_ms=lambda key: 0,
+                max_run_bytes=self.max_run_bytes,
+                prepare_workspace=self.prepare_workspace,
+                toolbox=self.toolbox,
+                tool_limits=self.tool_limits,
+                verbose=self.verbose,
             ),
-            providers={"local": self.provider, **self.others},
             store=self.store,
             lanes=Lanes(
                 max_concurrent=self.max_concurrent,
@@ -175,14 +184,11 @@ class House:
                 max_waiting_per_session=2,
             ),
             clock=self.clock,
-            unix_time=lambda: START + self.clock.seconds(),
-            fresh_after_ms=lambda key: 0,
-            max_run_bytes=self.max_run_bytes,
-            prepare_workspace=self.prepare_workspace,
-            toolbox=self.toolbox,
-            tool_limits=self.tool_limits,
-            verbose=self.verbose,
+            unix_time=self.now,
         )
+
+    def now(self) -> float:
+        return START + self.clock.seconds()
 
     def start(self, *messages: Message, **fields: Any) -> Run:
         """Start a run; see ``request``."""

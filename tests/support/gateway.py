@@ -27,6 +27,8 @@ from moltbot_gw.agents.catalog import Catalog, ModelRef
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.setup import AgentSetup
+from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import Config
@@ -342,6 +344,7 @@ class Options:
     max_connections: int = 1000
     catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
     max_waiting_per_session: int = 20
+    toolbox: Toolbox = attrs.Factory(Toolbox)
 
 
 class Gateway:
@@ -433,10 +436,16 @@ class Gateway:
         if not chosen.missing_provider:
             providers["script"] = self.model
         return AgentService(
-            roster=Roster(
-                agents=agents, default_id=chosen.default_id, catalog=chosen.catalog
+            setup=AgentSetup(
+                roster=Roster(
+                    agents=agents, default_id=chosen.default_id, catalog=chosen.catalog
+                ),
+                providers=providers,
+                fresh_after_ms=lambda _: 0,
+                max_run_bytes=chosen.max_run_bytes,
+                prepare_workspace=leave_workspace,
+                toolbox=chosen.toolbox,
             ),
-            providers=providers,
             store=self.store,
             lanes=Lanes(
                 max_concurrent=chosen.max_concurrent,
@@ -445,9 +454,6 @@ class Gateway:
             ),
             clock=self.clock,
             unix_time=self.unix_time,
-            fresh_after_ms=lambda _: 0,
-            max_run_bytes=chosen.max_run_bytes,
-            prepare_workspace=leave_workspace,
         )
 
     def _build_site(self, chosen: Options) -> GatewaySite:

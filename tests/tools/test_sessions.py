@@ -45,7 +45,7 @@ class Desk:
             rule=rule,
             global_scope=False,
         )
-        now = service._tools.unix_time
+        now = self.house.now
         self.ids = iter(f"id-{number}" for number in range(100))
         cards = StatusCards(agents=service, store=self.house.store, unix_time=now)
         looking = SessionTools(

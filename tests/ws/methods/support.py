@@ -18,6 +18,7 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import build_roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.config import Config, decode_hook
@@ -155,15 +156,17 @@ class Desk:
         self.presence = Presence(unix_time=self.now, version="9", host="box")
         self.roster = build_roster(config, home)
         self.agents = AgentService(
-            roster=self.roster,
-            providers={"local": self.provider, "echo": self.provider},
+            setup=AgentSetup(
+                roster=self.roster,
+                providers={"local": self.provider, "echo": self.provider},
+                fresh_after_ms=lambda key: 0,
+                max_run_bytes=1000,
+                prepare_workspace=leave_workspace,
+            ),
             store=self.store,
             lanes=Lanes(max_concurrent=2, max_waiting=5, max_waiting_per_session=5),
             clock=self.clock,
             unix_time=self.now,
-            fresh_after_ms=lambda key: 0,
-            max_run_bytes=1000,
-            prepare_workspace=leave_workspace,
         )
         self.targets = Targets(
             self.roster, global_scope=config.session.scope == "global"

@@ -1,0 +1,60 @@
+"""What a configuration says of agents, ready for use; a new one brings another."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import attrs
+
+from moltbot_gw.agents.catalog import ModelRef
+from moltbot_gw.agents.prompt import PromptBuilder
+from moltbot_gw.agents.roster import Agent, Roster
+from moltbot_gw.agents.toolbox import Toolbox
+from moltbot_gw.agents.toolrunner import ToolLimits
+from moltbot_gw.interfaces import IModelProvider
+from moltbot_gw.stored import SessionSettings
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class AgentSetup:
+    """Everything about agents that may be another tomorrow.
+
+    A run keeps the one that it began with.  *fresh_after_ms* maps a store key to the
+    time (Unix ms) before which its session counts as too old; *prepare_workspace* never
+    raises; *verbose* is the level of sessions that have none of their own.
+    """
+
+    roster: Roster
+    providers: Mapping[str, IModelProvider]
+    fresh_after_ms: Callable[[str], int]
+    max_run_bytes: int
+    prepare_workspace: Callable[[Agent], Awaitable[None]]
+    toolbox: Toolbox = attrs.Factory(Toolbox)
+    tool_limits: ToolLimits = attrs.Factory(ToolLimits)
+    verbose: str | None = None
+    _prompts: Mapping[str, PromptBuilder] = attrs.field(init=False)
+
+    @_prompts.default
+    def _build_prompts(self) -> Mapping[str, PromptBuilder]:
+        agents = self.roster.agents.values()
+        return {agent.id: PromptBuilder(agent) for agent in agents}
+
+    def prompt(self, agent_id: str) -> PromptBuilder:
+        """Return what makes the system prompts of a known agent."""
+        return self._prompts[agent_id]
+
+    def model_of(self, agent: Agent, settings: SessionSettings) -> ModelRef:
+        """Return the model of a session of *agent*: its own one, or the agent's.
+
+        One that the session names counts only while *agent* may use it.
+        """
+        if settings.model is not None:
+            wanted = self.roster.catalog.find(settings.model)
+            known = wanted.provider in self.providers
+            if known and self.roster.catalog.allows(wanted, agent.model):
+                return wanted
+        return agent.model
+
+    def shows_tools(self, settings: SessionSettings) -> bool:
+        """Whether those who watch a session are told of tools."""
+        return (settings.verbose_level or self.verbose) in ("on", "full")
