@@ -48,6 +48,7 @@ PROTECTED: tuple[Place, ...] = (
     ("tools", "byProvider"),
     ("tools", "sandbox"),
     ("tools", "subagents"),
+    ("tools", "fs"),
     ("agents", "defaults", "elevatedDefault"),
     ("agents", "defaults", "sandbox"),
     ("agents", "defaults", "workspace"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+from typing import Annotated, Literal
 
-from .fields import Count, Flag, Positive, Section, Strings, Text
+from .fields import Count, Flag, Positive, Section, Strings, Text, ours
 from .issues import BadField
 from .secret import Secret, Unread
 
@@ -110,6 +111,25 @@ class Web(Section, frozen=True, kw_only=True):
     fetch: WebFetch | None = None
 
 
+class FileAccess(Section, frozen=True, kw_only=True):
+    """The file tools."""
+
+    roots: Annotated[
+        Strings | None,
+        ours(
+            "folders beside the workspace that read, write and edit may use; "
+            "absolute or ~/; an agent's list replaces that of all agents"
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        for index, root in enumerate(self.roots or ()):
+            # A leading ~ is the home directory already, when a file is loaded.
+            if not os.path.isabs(root) or "\0" in root:
+                message = 'expected an absolute path or one that begins with "~/"'
+                raise BadField(("roots", index), message)
+
+
 class AgentToAgent(Section, frozen=True, kw_only=True):
     """Messages between agents."""
 
@@ -123,6 +143,7 @@ class AgentTools(ToolPolicy, frozen=True, kw_only=True):
     by_provider: dict[str, ToolPolicy] | None = None
     elevated: Elevated | None = None
     exec: AgentExec | None = None
+    fs: FileAccess | None = None
     sandbox: ToolScope | None = None
 
 
@@ -131,6 +152,7 @@ class Tools(ToolPolicy, frozen=True, kw_only=True):
 
     by_provider: dict[str, ToolPolicy] | None = None
     exec: Exec | None = None
+    fs: FileAccess | None = None
     web: Web | None = None
     agent_to_agent: AgentToAgent | None = None
     elevated: Elevated | None = None

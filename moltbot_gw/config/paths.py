@@ -19,7 +19,7 @@ _STATE_NAMES = (".moltbot", ".clawdbot")
 _CONFIG_NAMES = ("moltbot.json", "clawdbot.json")
 
 _PATH_KEY = re.compile(r"(?:dir|path|paths|file|root|workspace|^store)$", re.IGNORECASE)
-_PATH_LISTS: tuple[Place, ...] = (("paths",), ("pathPrepend",))
+_PATH_LISTS: tuple[Place, ...] = (("paths",), ("pathPrepend",), ("roots",))
 
 
 def state_dir(environ: Mapping[str, str], home: Path) -> Path:

@@ -76,6 +76,7 @@ def closed(folder: Path, content: Any = CLOSED) -> ConfigFile:
         ("tools.exec.security", "full"),
         ("tools.exec", None),
         ("tools.elevated.enabled", True),
+        ("tools.fs.roots", ["/"]),
         ("tools.elevated.allowFrom", {"x": ["*"]}),
         ("tools.profile", "full"),
         ("tools.allow", ["*"]),

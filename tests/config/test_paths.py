@@ -87,6 +87,7 @@ def test_only_a_leading_tilde_is_home(text: str, expanded: str) -> None:
         (("session", "store"), True),
         (("plugins", "load", "paths", 3), True),
         (("tools", "exec", "pathPrepend", 0), True),
+        (("tools", "fs", "roots", 0), True),
         (("models", "providers", "x", "apiKey"), False),
         (("tools", "allow", 0), False),
         ((0,), False),

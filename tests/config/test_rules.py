@@ -106,6 +106,16 @@ def test_empty_allow_list_beside_also_allow_is_fine(tmp_path: Path) -> None:
     assert load(tmp_path, at("tools", {"allow": [], "alsoAllow": ["b"]})).exists
 
 
+@pytest.mark.parametrize("root", ["", "work", "./x", "~you/x", "file:///x", "/a\0b"])
+def test_root_of_file_tools_must_be_absolute(tmp_path: Path, root: str) -> None:
+    told = ("roots.1", 'expected an absolute path or one that begins with "~/"')
+    path, text = message(tmp_path, at("tools.fs.roots", ["/ok", root]))
+    assert (path.removeprefix("tools.fs."), text) == told
+    tree = agents({"id": "a", "tools": {"fs": {"roots": ["~/ok", root]}}})
+    path, text = message(tmp_path, tree)
+    assert (path.removeprefix("agents.list.0.tools.fs."), text) == told
+
+
 def test_retention_must_be_a_duration(tmp_path: Path) -> None:
     path, text = message(tmp_path, at("session.anonymousRetention", "a while"))
     assert path == "session.anonymousRetention"
