@@ -13,16 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from moltbot_gw.messages import ImagePart
+from moltbot_gw.wire.pictures import picture_type, picture_url
 from moltbot_gw.ws.calls import Params, invalid
 
 MAX_BYTES = 5_000_000
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
-_MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 
 
 class Attachment(Params, frozen=True, kw_only=True):
@@ -42,10 +37,9 @@ def images_of(attachments: Sequence[Attachment]) -> tuple[ImagePart, ...]:
             continue
         label = item.file_name or item.type or f"attachment-{number}"
         data = _decode(item.content, label[:80])
-        mime = _sniff(data)
+        mime = picture_type(data)
         if mime is not None:
-            url = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
-            found.append(ImagePart(url))
+            found.append(ImagePart(picture_url(mime, data)))
     return tuple(found)
 
 
@@ -71,12 +65,3 @@ def _too_large(label: str, size: int) -> Exception:
     return invalid(
         f"Error: attachment {label}: exceeds size limit ({size} > {MAX_BYTES} bytes)"
     )
-
-
-def _sniff(data: bytes) -> str | None:
-    for magic, mime in _MAGIC:
-        if data.startswith(magic):
-            return mime
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return None
