@@ -21,15 +21,36 @@ Details for the operator go to the log where the error is raised.
       TooManyFailures       429  of authentication, from one address
       InternalError         500  (StoreFailed)
       TooManyRounds         500
-      ProviderFailed        502  (ProviderUnauthorized, ProviderOverloaded)
+      ProviderFailed        502  (ProviderUnauthorized, ProviderOverloaded,
+                                 ProviderTimedOut 504, ContextOverflow 400)
+      AllModelsFailed       502  (AllModelsLimited 429, AllModelsTimedOut 504)
       Draining              503
-      ProviderTimedOut      504  RunTimedOut 504
+      RunTimedOut           504
       RunAborted            499  never sent over HTTP: there is nobody left to read it
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+FailureReason = Literal[
+    "rate_limit",
+    "overloaded",
+    "billing",
+    "auth",
+    "timeout",
+    "unreachable",
+    "server_error",
+    "model_not_found",
+    "format",
+    "context_overflow",
+    "other",
+]
+"""Why a model's provider failed, in the words of logs, events and ``models.status``.
+
+``format`` is a request that the provider does not take; ``other`` is nothing that
+another model would do better.
+"""
 
 
 class GatewayError(Exception):
@@ -231,10 +252,28 @@ class StoreFailed(InternalError):
 
 
 class ProviderFailed(GatewayError):
-    """The model's provider answered with an error, or not at all."""
+    """The model's provider answered with an error, or not at all.
+
+    *reason* says what kind of failure it was: it decides whether another model is tried
+    and how long this provider is left alone.
+    """
 
     status = 502
     code = "provider_error"
+    reason: FailureReason = "other"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+        reason: FailureReason | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after=retry_after)
+        if reason is not None:
+            self.reason = reason
 
 
 class ProviderUnauthorized(ProviderFailed):
@@ -242,12 +281,56 @@ class ProviderUnauthorized(ProviderFailed):
 
     code = "provider_unauthorized"
     should_retry = False
+    reason = "auth"
 
 
 class ProviderOverloaded(ProviderFailed):
     """The provider asks to be called later."""
 
     code = "provider_overloaded"
+    reason = "overloaded"
+
+
+class ProviderTimedOut(ProviderFailed):
+    """The provider was silent for too long."""
+
+    status = 504
+    code = "provider_timeout"
+    reason = "timeout"
+
+
+class ContextOverflow(ProviderFailed):
+    """The conversation is longer than the model can read.
+
+    Another model is no help; a shorter conversation is.
+    """
+
+    status = 400
+    type = "invalid_request_error"
+    code = "context_length_exceeded"
+    reason = "context_overflow"
+
+
+class AllModelsFailed(ProviderFailed):
+    """None of several models could be had; the message tells of each."""
+
+    code = "all_models_failed"
+
+
+class AllModelsLimited(AllModelsFailed):
+    """All of several models are over their rate limit; *retry_after* is the least."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    reason = "rate_limit"
+
+
+class AllModelsTimedOut(AllModelsFailed):
+    """None of several models answered in time."""
+
+    status = 504
+    reason = "timeout"
 
 
 class TooManyRounds(GatewayError):
@@ -262,13 +345,6 @@ class Draining(GatewayError):
 
     status = 503
     code = "draining"
-
-
-class ProviderTimedOut(GatewayError):
-    """The provider was silent for too long."""
-
-    status = 504
-    code = "provider_timeout"
 
 
 class RunTimedOut(GatewayError):

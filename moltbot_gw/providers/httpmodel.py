@@ -27,7 +27,8 @@ from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from moltbot_gw.errors import (
-    GatewayError,
+    ContextOverflow,
+    FailureReason,
     ProviderFailed,
     ProviderOverloaded,
     ProviderTimedOut,
@@ -41,6 +42,11 @@ from moltbot_gw.providers.client import (
     ProviderClient,
     discard,
     was_cancelled,
+)
+from moltbot_gw.providers.failures import (
+    reason_in_stream,
+    reason_of,
+    retry_after_of,
 )
 from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.safetext import safe_text
@@ -61,11 +67,13 @@ MAX_ERROR_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 32 * 1024 * 1024
 """A whole completion from a server that does not stream."""
 
-_OVERLOADED = frozenset({429, 503, 529})
-_UNAUTHORIZED = frozenset({401, 403})
-_OVERLOADED_CODES = frozenset(
-    {"429", "503", "529", "overloaded_error", "overloaded", "rate_limit_error"}
-)
+_KINDS: Mapping[FailureReason, type[ProviderFailed]] = {
+    "rate_limit": ProviderOverloaded,
+    "overloaded": ProviderOverloaded,
+    "auth": ProviderUnauthorized,
+    "timeout": ProviderTimedOut,
+    "context_overflow": ContextOverflow,
+}
 
 
 class ModelFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,11 +149,15 @@ class HTTPModel:
                     self._settings.idle_timeout,
                 ).read(response)
         except ProviderSilent:
-            raise self._timed_out("stopped sending") from None
+            raise self._failed("stopped sending", "timeout") from None
         except StreamCut:
-            raise self._failed("ended its answer in the middle") from None
+            raise self._failed(
+                "ended its answer in the middle", "server_error"
+            ) from None
         except (EventTooLarge, BodyTooLarge):
-            raise self._failed("sent something that is too large") from None
+            raise self._failed(
+                "sent something that is too large", "server_error"
+            ) from None
         except ProviderError as error:
             raise self._reported(error) from None
         return completion
@@ -162,7 +174,9 @@ class HTTPModel:
         try:
             return await waiting
         except CompressedAnswer:
-            raise self._failed("compressed its answer, unasked") from None
+            raise self._failed(
+                "compressed its answer, unasked", "server_error"
+            ) from None
         except (
             CancelledError,
             ConnectError,
@@ -188,39 +202,40 @@ class HTTPModel:
         sink.extend(events)
         return Completion(finish_reason=reason, usage=usage)
 
-    async def _refusal(self, response: IResponse) -> GatewayError:
+    async def _refusal(self, response: IResponse) -> ProviderFailed:
         """Return the error that a status other than 200 stands for."""
         if 300 <= response.code < 400:
             discard(response)
-            return self._failed("answered with a redirect, which is not followed")
+            return self._failed(
+                "answered with a redirect, which is not followed", "unreachable"
+            )
         body = await BoundedBody(MAX_ERROR_BYTES, self._clock, 10.0, whole=False).read(
             response
         )
-        text = self._safe(self._format.decode_error(body).message)
+        error = self._format.decode_error(body)
+        text = self._safe(error.message)
         _log.warn(
             "provider {name} answered {status}: {text}",
             name=self._settings.name,
             status=response.code,
             text=text,
         )
+        reason = reason_of(response.code, error)
         said = f"answered {response.code}" + (f": {text}" if text else "")
-        if response.code in _UNAUTHORIZED:
-            return self._failed("does not accept our key", ProviderUnauthorized)
-        if response.code in _OVERLOADED:
-            return self._failed(said, ProviderOverloaded, _retry_after(response))
-        return self._failed(said)
+        if reason == "auth":
+            said = "does not accept our key"
+        return self._failed(said, reason, retry_after_of(response))
 
-    def _reported(self, error: ProviderError) -> GatewayError:
+    def _reported(self, error: ProviderError) -> ProviderFailed:
         text = self._safe(error.message) or "gave no reason"
         _log.warn(
             "provider {name} failed in its answer: {text}",
             name=self._settings.name,
             text=text,
         )
-        kind = ProviderOverloaded if error.code in _OVERLOADED_CODES else ProviderFailed
-        return self._failed(f"failed: {text}", kind)
+        return self._failed(f"failed: {text}", reason_in_stream(error))
 
-    def _unreachable(self, error: Exception, *, timed_out: bool) -> GatewayError:
+    def _unreachable(self, error: Exception, *, timed_out: bool) -> ProviderFailed:
         reasons = getattr(error, "reasons", ())
         names = [type(error).__name__, *(r.type.__name__ for r in reasons)]
         _log.warn(
@@ -229,36 +244,26 @@ class HTTPModel:
             reason=", ".join(names),
         )
         if timed_out or isinstance(error, ConnectTimeout):
-            return self._timed_out("did not answer in time")
+            return self._failed("did not answer in time", "timeout")
+        what = "closed the connection without an answer"
         if isinstance(error, DNSLookupError):
-            return self._failed("cannot be found (its host name does not resolve)")
-        if isinstance(error, ConnectError):
-            return self._failed("cannot be reached")
-        if any("SSL" in reason.type.__module__ for reason in reasons) or any(
+            what = "cannot be found (its host name does not resolve)"
+        elif isinstance(error, ConnectError):
+            what = "cannot be reached"
+        elif any("SSL" in reason.type.__module__ for reason in reasons) or any(
             "Verif" in name or "Certificate" in name for name in names
         ):
-            return self._failed("does not prove its identity (TLS)")
-        return self._failed("closed the connection without an answer")
+            what = "does not prove its identity (TLS)"
+        return self._failed(what, "unreachable")
 
     def _failed(
-        self,
-        what: str,
-        kind: type[ProviderFailed] = ProviderFailed,
-        retry_after: int | None = None,
+        self, what: str, reason: FailureReason, retry_after: int | None = None
     ) -> ProviderFailed:
-        message = f'The model provider "{self._settings.name}" {what}.'
-        return kind(message, retry_after=retry_after)
-
-    def _timed_out(self, what: str) -> ProviderTimedOut:
-        return ProviderTimedOut(f'The model provider "{self._settings.name}" {what}.')
+        return _KINDS.get(reason, ProviderFailed)(
+            f'The model provider "{self._settings.name}" {what}.',
+            reason=reason,
+            retry_after=retry_after,
+        )
 
     def _safe(self, text: str) -> str:
         return safe_text(text, self._settings.secrets).rstrip(".")
-
-
-def _retry_after(response: IResponse) -> int | None:
-    """Return the provider's ``Retry-After`` when it is a sane number of seconds."""
-    value = response.headers.getRawHeaders(b"Retry-After", [b""])[0].strip()
-    if value.isdigit() and len(value) <= 5:
-        return max(1, int(value))
-    return None

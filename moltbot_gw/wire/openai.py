@@ -65,6 +65,7 @@ class _Error(Struct):
     message: Any = None
     type: Any = None
     code: Any = None
+    status: Any = None
 
 
 class _Chunk(Struct, gc=False):
@@ -77,6 +78,8 @@ class _ErrorBody(Struct):
     error: Union[_Error, str, None] = None
     message: str | None = None
     detail: Any = None
+    type: Any = None
+    code: Any = None
 
 
 _chunk_decoder = msgspec.json.Decoder(_Chunk)
@@ -244,7 +247,9 @@ def decode_error(body: bytes) -> ProviderError:
     if wire.error is not None:
         return _provider_error(wire.error)
     detail = wire.detail if isinstance(wire.detail, str) else ""
-    return ProviderError(wire.message or detail)
+    # Some events of a stream are of the type "error", whichever error it is.
+    kind = None if wire.type == "error" else _word(wire.type)
+    return ProviderError(wire.message or detail, _word(wire.code) or kind, kind)
 
 
 def _decode_chunks(payloads: list[bytes]) -> Iterable[_Chunk]:
@@ -274,11 +279,16 @@ def _decode_chunk(payload: bytes) -> _Chunk:
 def _provider_error(error: _Error | str) -> ProviderError:
     if isinstance(error, str):
         return ProviderError(error)
-    code = error.code if error.code is not None else error.type
     message = error.message
     if message is not None and not isinstance(message, str):
         message = _encode(message).decode()
-    return ProviderError(message or "", None if code is None else str(code))
+    kind = _word(error.type) or _word(error.status)
+    return ProviderError(message or "", _word(error.code) or kind, kind)
+
+
+def _word(name: Any) -> str | None:
+    """Return a name or number as text; None for all else."""
+    return str(name) if isinstance(name, (str, int)) else None
 
 
 def _part_text(part: Any) -> str:

@@ -305,7 +305,7 @@ async def test_overloaded_provider(
     assert "Overloaded" in error.message
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 500])
+@pytest.mark.parametrize("status", [400, 404, 418, 500])
 @socket_test
 async def test_other_statuses(
     provider: FakeProvider, caller: Caller, status: int

@@ -27,6 +27,7 @@ from zope.interface import provider as provides
 
 from moltbot_gw.config import ProviderEntry, Secret
 from moltbot_gw.errors import (
+    ContextOverflow,
     GatewayError,
     ProviderFailed,
     ProviderOverloaded,
@@ -352,6 +353,55 @@ async def test_overloaded_provider(
     assert type(error) is ProviderOverloaded
     assert (error.status, error.code) == (502, "provider_overloaded")
     assert error.retry_after == passed_on
+
+
+@socket_test
+async def test_a_date_to_come_back_at(provider: FakeProvider, caller: Caller) -> None:
+    headers = {
+        "Date": "Wed, 21 Oct 2026 07:28:00 GMT",
+        "Retry_After": "Wed, 21 Oct 2026 07:30:00 GMT",
+    }
+    provider.scripts.append(plain(429, _TOLD, **headers))
+    error = await caller.failure()
+    assert isinstance(error, ProviderFailed)
+    assert (error.reason, error.retry_after) == ("rate_limit", 120)
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "reason"),
+    [
+        (plain(402, _TOLD), ProviderFailed, "billing"),
+        (plain(401, _TOLD), ProviderUnauthorized, "auth"),
+        (plain(503, _TOLD), ProviderOverloaded, "overloaded"),
+        (plain(504, _TOLD), ProviderTimedOut, "timeout"),
+        (plain(302, b"", Location="http://x/"), ProviderFailed, "unreachable"),
+        (plain(404, _TOLD), ProviderFailed, "model_not_found"),
+        (streamed(delta("x"), CLOSE), ProviderFailed, "server_error"),
+        (
+            plain(400, {"error": {"code": "context_length_exceeded"}}),
+            ContextOverflow,
+            "context_overflow",
+        ),
+        (
+            streamed(event({"error": {"message": "x", "code": 402}})),
+            ProviderFailed,
+            "billing",
+        ),
+    ],
+)
+@socket_test
+async def test_the_reason_is_on_the_error(
+    provider: FakeProvider,
+    caller: Caller,
+    script: Script,
+    kind: type[ProviderFailed],
+    reason: str,
+) -> None:
+    provider.scripts.append(script)
+    error = await caller.failure()
+    assert type(error) is kind
+    assert isinstance(error, ProviderFailed)
+    assert error.reason == reason
 
 
 @pytest.mark.parametrize("status", [400, 404, 418, 500, 502])
