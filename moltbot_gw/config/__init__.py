@@ -35,7 +35,7 @@ from .model_gateway import (
     Http,
     Limits,
 )
-from .model_others import Env, Logging
+from .model_others import Cooldowns, Env, Logging
 from .model_providers import Compat, Cost, ModelEntry, Models, ProviderEntry
 from .model_session import Reset, ResetByType, Session
 from .model_tools import AgentToAgent
@@ -78,6 +78,7 @@ __all__ = [
     "Reset",
     "ResetByType",
     "AgentToAgent",
+    "Cooldowns",
     "Env",
     "Logging",
     "Secret",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Union
 
 from msgspec import Meta
 
-from .fields import Count, Flag, NotEmpty, Positive, Section, Strings, Text
+from .fields import Count, Flag, NotEmpty, Positive, Section, Strings, Text, doc
 from .secret import Secret, Unread
 
 LogLevel = Literal["silent", "fatal", "error", "warn", "info", "debug", "trace"]
@@ -46,12 +46,30 @@ class AuthProfile(Section, frozen=True, kw_only=True):
     email: Text = None
 
 
+Hours = Annotated[float, Meta(gt=0, le=8784)]
+
+
+class Cooldowns(Section, frozen=True, kw_only=True):
+    """How long a provider that failed is left alone, while another can be asked."""
+
+    billing_backoff_hours: Annotated[
+        Hours, doc("after its account was found empty; doubled each time")
+    ] = 5.0
+    billing_backoff_hours_by_provider: Annotated[
+        dict[str, Hours], doc("instead of it, for some providers")
+    ] = {}
+    billing_max_hours: Annotated[Hours, doc("the longest of these")] = 24.0
+    failure_window_hours: Annotated[
+        Hours, doc("without a failure, until the next one counts as the first")
+    ] = 24.0
+
+
 class Auth(Section, frozen=True, kw_only=True):
-    """The order of the original's credentials."""
+    """The order of the original's credentials, and what follows on failures."""
 
     profiles: dict[str, AuthProfile] | None = None
     order: dict[str, Strings] | None = None
-    cooldowns: Unread | None = None
+    cooldowns: Cooldowns = Cooldowns()
 
 
 QueueMode = Literal[

@@ -17,6 +17,7 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "models",
         "session",
         "tools",
+        "auth",
         "env",
         "logging",
         "meta",
@@ -31,6 +32,7 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "timeoutSeconds",
         "maxConcurrent",
     ),
+    ("auth",): ("cooldowns",),
     ("gateway", "controlUi"): ("allowedOrigins",),
     ("tools",): (*_TOOLS, "subagents"),
 }

@@ -11,6 +11,7 @@ def test_served_sections_are_not_mentioned(tmp_path: Path) -> None:
         "agents": {"defaults": {"timeoutSeconds": 1}, "list": [{"id": "a"}]},
         "models": {"providers": {}},
         "session": {"mainKey": "main"},
+        "auth": {"cooldowns": {"billingMaxHours": 12}},
         "env": {"A": "1"},
         "logging": {"level": "info"},
         "meta": {"lastTouchedVersion": "2026.1.29"},
@@ -27,11 +28,13 @@ def test_each_unserved_part_is_mentioned_once(tmp_path: Path) -> None:
             "defaults": {"heartbeat": {"every": "30m"}},
             "list": [{"id": "a"}, {"id": "b", "sandbox": {}}],
         },
+        "auth": {"order": {"openai": ["openai:work"]}},
     }
     names = [line.split('"')[1] for line in load(tmp_path, tree).notices]
     assert sorted(names) == [
         "agents.defaults.heartbeat",
         "agents.list.1.sandbox",
+        "auth.order",
         "channels",
         "gateway.http.endpoints.responses",
         "gateway.tailscale",

@@ -212,6 +212,7 @@ DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
         ("Wed, 21 Oct 2026 07:27:00 GMT", 1),
         ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_RETRY_AFTER),
         ("Wed, 21 Foo 2026 07:28:00 GMT", None),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
     ],
 )
 def test_the_time_that_a_provider_asks_for(value: str, seconds: int | None) -> None:
