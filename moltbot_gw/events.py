@@ -6,7 +6,7 @@ from typing import Literal, Union
 
 import msgspec
 
-from moltbot_gw.errors import GatewayError
+from moltbot_gw.errors import FailureReason, GatewayError
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 """Why a model stopped, in OpenAI's words."""
@@ -34,6 +34,20 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
     finish_reason: FinishReason
     usage: Usage
+
+
+class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """A model could not be had; the run goes on with *next_model*, if that is set.
+
+    *model* and *next_model* are ``provider/model``, *message* is fit for a stranger,
+    *retry_after* the seconds that the provider asks to be left alone.
+    """
+
+    model: str
+    reason: FailureReason
+    message: str
+    retry_after: int | None = None
+    next_model: str | None = None
 
 
 class RunStarted(msgspec.Struct, frozen=True):

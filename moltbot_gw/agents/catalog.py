@@ -89,6 +89,10 @@ class Catalog:
             return str(ref) in self._allowed
         return (ref.provider, ref.model) in self._known
 
+    def allows_fallback(self, ref: ModelRef) -> bool:
+        """Whether *ref*, which the configuration names as a fallback, may be used."""
+        return not self._allowed or str(ref) in self._allowed
+
 
 def _known(provider: str, model: ModelEntry) -> KnownModel:
     ref = ModelRef(

@@ -28,7 +28,11 @@ _MODEL = re.compile(
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """One configured agent, with all defaults filled in."""
+    """One configured agent, with all defaults filled in.
+
+    *fallbacks* are tried when its model fails, and then its model, if another was asked
+    for; unless *has_own_fallbacks*: they were meant for this agent, and are all.
+    """
 
     id: str
     name: str | None
@@ -37,6 +41,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     avatar: str | None = None
     workspace: Path
     model: ModelRef
+    fallbacks: tuple[ModelRef, ...] = ()
+    has_own_fallbacks: bool = False
     timeout: float
     thinking: str | None = None
     bootstrap_max_chars: int
@@ -101,6 +107,9 @@ def _agent(
     catalog: Catalog,
 ) -> Agent:
     identity = entry.identity
+    own = entry.model.fallbacks if isinstance(entry.model, ModelChoice) else None
+    shared = config.agents.defaults.model or ModelChoice()
+    fallbacks = own if own is not None else shared.fallbacks or ()
     return Agent(
         id=agent_id,
         name=(identity.name if identity else None) or entry.name,
@@ -109,6 +118,8 @@ def _agent(
         avatar=identity.avatar if identity else None,
         workspace=Path(expand_home(folder, home)),
         model=_model(config, entry, catalog),
+        fallbacks=tuple(catalog.find(name) for name in fallbacks),
+        has_own_fallbacks=own is not None,
         timeout=float(config.agents.defaults.timeout_seconds),
         thinking=config.agents.defaults.thinking_default,
         bootstrap_max_chars=config.agents.defaults.bootstrap_max_chars,

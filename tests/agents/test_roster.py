@@ -245,3 +245,30 @@ def test_request_names_an_agent_by_its_model(
 def test_agent_called_default_is_meant_by_its_name(tmp_path: Path) -> None:
     roster = agents_of(tmp_path, {"id": "main"}, {"id": "default"})
     assert roster.from_model("moltbot:default") == "default"
+
+
+@pytest.mark.parametrize(
+    ("model", "fallbacks", "own"),
+    [
+        (None, ["local/m/1", "anthropic/x"], False),
+        ("local/eyes", ["local/m/1", "anthropic/x"], False),
+        ({"primary": "local/eyes"}, ["local/m/1", "anthropic/x"], False),
+        ({"fallbacks": ["Fast"]}, ["local/quick"], True),
+        ({"fallbacks": []}, [], True),
+    ],
+)
+def test_fallbacks_of_the_agent_else_of_the_defaults(
+    tmp_path: Path, model: Any, fallbacks: list[str], own: bool
+) -> None:
+    tree = {
+        "agents": {
+            "list": [{"id": "a", **({} if model is None else {"model": model})}],
+            "defaults": {
+                "model": {"fallbacks": ["LOCAL/m/1", "x"]},
+                "models": {"local/quick": {"alias": "fast"}},
+            },
+        }
+    }
+    agent = roster_of(tmp_path, tree).agents["a"]
+    assert [str(ref) for ref in agent.fallbacks] == fallbacks
+    assert agent.has_own_fallbacks is own
