@@ -16,14 +16,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from moltbot_gw.agents.cooldowns import CooldownPolicy
 from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.roster import Roster, build_roster
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.agents.workspace import Workspaces, leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
-from moltbot_gw.config import Reset, expand_home
+from moltbot_gw.config import Cooldowns, Reset, expand_home
 from moltbot_gw.config import Session as SessionConfig
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.http.accesslog import AccessLog
@@ -92,6 +94,7 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
 
     workspaces = Workspaces(run_in_thread, reactor)
     agents = _build_agents(settings, roster, providers, store, workspaces, reactor)
+    provider_health = _build_provider_health(settings, providers, reactor)
     log_file = _build_log_file(settings, reactor)
     limiter = AuthLimiter(
         reactor, settings.config.gateway.limits.max_auth_failures_per_minute
@@ -108,6 +111,7 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
         find_log=log_file.find,
         policies=ToolPolicies(settings.config),
         tool_names=lambda: TOOL_NAMES,
+        provider_health=provider_health,
     )
     return GatewayService(
         settings=settings,
@@ -130,6 +134,19 @@ def _build_log_file(settings: Settings, reactor: Any) -> LogFile:
         folder=settings.state / LOG_FOLDER,
         level=logging.level,
         clock=reactor,
+    )
+
+
+def _build_provider_health(
+    settings: Settings, providers: dict[str, IModelProvider], reactor: Any
+) -> ProviderHealth:
+    auth = settings.config.auth
+    cooldowns = auth.cooldowns if auth is not None else Cooldowns()
+    return ProviderHealth(
+        providers=providers,
+        policy=CooldownPolicy.from_config(cooldowns),
+        clock=reactor,
+        unix_time=time.time,
     )
 
 

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from moltbot_gw import __version__
+from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.auth import AuthLimiter, SharedSecret
@@ -19,6 +20,7 @@ from moltbot_gw.config.file import find_config_file
 from moltbot_gw.devices.pairing import PairingStore, PendingView, Resolved, RunInThread
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.providers.apikeys import find_api_key
 from moltbot_gw.settings import STORE_FILE, Settings
 from moltbot_gw.wire.connect import SessionDefaults
 from moltbot_gw.wire.frames import StateVersion
@@ -33,6 +35,7 @@ from moltbot_gw.ws.methods import (
     catalogues,
     history,
     logs,
+    model_status,
     sessions,
     system,
     unserved,
@@ -77,6 +80,7 @@ def build_control_plane(
     find_log: Callable[[], Path | None],
     policies: ToolPolicies,
     tool_names: Callable[[], tuple[str, ...]],
+    provider_health: ProviderHealth,
 ) -> ControlPlane:
     """Build the edge on the parts that it shares with the HTTP edge."""
     gateway = settings.config.gateway
@@ -103,6 +107,7 @@ def build_control_plane(
     table = MethodTable(
         [
             *_served(shared, states, pairing, find_log),
+            *_model_methods(shared, provider_health),
             *unserved.methods(
                 hub=shared.hub,
                 unix_time=unix_time,
@@ -314,6 +319,20 @@ def _run_methods(shared: Shared, states: States) -> list[Method]:
         system_events=states.system_events,
     )
     return [*run_methods.methods(), *chat_methods.methods()]
+
+
+def _model_methods(shared: Shared, provider_health: ProviderHealth) -> list[Method]:
+    """Return the methods that tell how the models' providers are doing."""
+    settings = shared.settings
+    return model_status.methods(
+        roster=shared.agents.roster,
+        provider_health=provider_health,
+        keys={
+            name.lower(): find_api_key(name, entry, settings.environ) is not None
+            for name, entry in settings.config.models.providers.items()
+        },
+        unix_time=shared.unix_time,
+    )
 
 
 def _build_greeter(

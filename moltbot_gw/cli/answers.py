@@ -67,6 +67,37 @@ class _Models(_Shape, frozen=True):
     models: list[_Model]
 
 
+class _UsedModel(_Shape, frozen=True):
+    model: str
+    primary_of: list[str]
+    fallback_of: list[str]
+
+
+class _ProviderFailure(_Shape, frozen=True):
+    at: float
+    model: str
+    reason: str
+    message: str
+
+
+class _Provider(_Shape, frozen=True):
+    provider: str
+    served: bool
+    has_key: bool
+    used: list[_UsedModel]
+    successes: int
+    failures: dict[str, int]
+    last_success_at: float | None = None
+    last_failure: _ProviderFailure | None = None
+    cooldown_until: float | None = None
+    cooldown_reason: str | None = None
+
+
+class _ModelStatus(_Shape, frozen=True):
+    ts: float
+    providers: list[_Provider]
+
+
 class _Session(_Shape, frozen=True):
     key: str
     updated_at: float | None = None
@@ -208,6 +239,7 @@ _SHAPES: dict[str, Any] = {
     "health": _Health,
     "logs.tail": _Tail,
     "models.list": _Models,
+    "models.status": _ModelStatus,
     "sessions.delete": _Keyed,
     "sessions.list": _Sessions,
     "sessions.reset": _Keyed,

@@ -8,9 +8,11 @@ import click
 
 from moltbot_gw.cli.calling import ask, talk
 from moltbot_gw.cli.lazy import pass_on
+from moltbot_gw.cli.modelstatus import provider_pages, status_lines
 from moltbot_gw.cli.output import columns, counted, thousands, write, write_json
 from moltbot_gw.cli.reach import Reach, find_reach, flags_of, reach_options
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
+from moltbot_gw.client import RequestFailed
 
 _WIDTHS = (42, 12, 8)
 _ECHO = "echo/echo"
@@ -67,23 +69,22 @@ def models_list(
 def models_status(
     surroundings: Surroundings, /, as_json: bool, plain: bool, **given: Any
 ) -> None:
-    """Show the default model and the providers."""
+    """Show the default model, and how the providers are doing."""
     reach = find_reach(surroundings, flags_of(given), strict=True)
-    listed, default = talk(reach, lambda reactor: _gather(reactor, reach))
-    providers: dict[str, int] = {}
+    (listed, default), status = talk(reach, lambda reactor: _look(reactor, reach))
+    counts: dict[str, int] = {}
     for model in listed:
-        providers[model["provider"]] = providers.get(model["provider"], 0) + 1
+        counts[model["provider"]] = counts.get(model["provider"], 0) + 1
     allowed = [_key(model) for model in listed]
     missing = default not in (None, _ECHO, *allowed)
+    pages = provider_pages(counts, status)
     page = {
         "configPath": str(reach.config_path),
         "defaultModel": default,
         "resolvedDefault": default,
         "missing": missing,
         "allowed": allowed,
-        "providers": [
-            {"provider": name, "models": count} for name, count in providers.items()
-        ],
+        "providers": pages,
     }
     if as_json:
         write_json(page)
@@ -92,8 +93,27 @@ def models_status(
     else:
         note = " (not among the models below)" if missing else ""
         write(f"Default: {default or 'none'}{note}")
-        for name, count in providers.items():
-            write(f"Provider {name}: {counted(count, 'model')}")
+        if status is not None and pages:
+            write()
+            for line in status_lines(pages, status["ts"]):
+                write(line)
+        else:
+            for name, count in counts.items():
+                write(f"Provider {name}: {counted(count, 'model')}")
+
+
+async def _look(
+    reactor: Any, reach: Reach
+) -> tuple[tuple[list[dict[str, Any]], str | None], dict[str, Any] | None]:
+    gathered = await _gather(reactor, reach)
+    status: dict[str, Any] | None = None
+    try:
+        status = await ask(reactor, reach, "models.status")
+    except RequestFailed as error:
+        # The method is ours; the original has not got it.
+        if not error.message.startswith("unknown method"):
+            raise
+    return gathered, status
 
 
 async def _gather(

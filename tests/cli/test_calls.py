@@ -383,6 +383,113 @@ def test_the_default_model(cli: Cli, models: None) -> None:
     assert cli.json("models", "--json")["missing"] is False
 
 
+MINUTE = 60_000
+STATUS_TS = 1_769_774_400_000
+MODELS_STATUS = {
+    "ts": STATUS_TS,
+    "providers": [
+        {
+            "provider": "gone",
+            "served": False,
+            "hasKey": False,
+            "used": [{"model": "gone/x", "primaryOf": ["ops"], "fallbackOf": []}],
+            "successes": 0,
+            "failures": {},
+        },
+        {
+            "provider": "p",
+            "served": True,
+            "hasKey": True,
+            "used": [
+                {"model": "p/m1", "primaryOf": ["main", "a"], "fallbackOf": ["ops"]},
+                {"model": "p/m9", "primaryOf": [], "fallbackOf": ["main"]},
+            ],
+            "successes": 12,
+            "failures": {"rate_limit": 2, "format": 1},
+            "lastSuccessAt": STATUS_TS - 5 * MINUTE,
+            "lastFailure": {
+                "at": STATUS_TS - 2 * MINUTE,
+                "model": "p/m1",
+                "reason": "rate_limit",
+                "message": "Later.",
+            },
+            "cooldownUntil": STATUS_TS + 3 * MINUTE,
+            "cooldownReason": "rate_limit",
+        },
+        {
+            "provider": "q",
+            "served": True,
+            "hasKey": False,
+            "used": [],
+            "successes": 0,
+            "failures": {},
+        },
+    ],
+}
+
+
+def test_how_the_providers_are_doing(cli: Cli, models: None, fake: FakeGateway) -> None:
+    fake.replies["models.status"] = MODELS_STATUS
+    lines = cli.succeed("models", "status").splitlines()
+    table = [" ".join(line.split()) for line in lines]
+    assert table == [
+        "Default: p/m1",
+        "",
+        "Provider Key Models OK Failed Last success State",
+        "p yes 1 12 3 5m ago left alone for 3m (rate_limit)",
+        "q no 1 0 0 - ready",
+        "gone no 0 0 0 - not served here",
+        "",
+        "Used by agents:",
+        "p/m1: main, a; fallback of ops",
+        "p/m9: fallback of main",
+        "gone/x: ops",
+        "",
+        "Last failures:",
+        "p/m1 2m ago (rate_limit): Later.",
+    ]
+    page = cli.json("models", "status", "--json")
+    assert [row["provider"] for row in page["providers"]] == ["p", "q", "gone"]
+    first = page["providers"][0]
+    assert (first["models"], first["failures"]) == (1, {"rate_limit": 2, "format": 1})
+    assert cli.succeed("models", "status", "--plain") == "p/m1\n"
+
+
+@pytest.mark.parametrize(
+    ("left", "shown"), [(-1, "ready"), (1, "left alone for 1m"), (7_300_000, "2h")]
+)
+def test_time_that_a_provider_is_left_alone(
+    cli: Cli, models: None, fake: FakeGateway, left: int, shown: str
+) -> None:
+    row = {**MODELS_STATUS["providers"][2], "cooldownReason": "auth"}
+    row["cooldownUntil"] = STATUS_TS + left
+    fake.replies["models.status"] = {"ts": STATUS_TS, "providers": [row]}
+    lines = cli.succeed("models", "status").splitlines()
+    assert shown in lines[4]
+    assert "not served here" in lines[3]
+    assert len(lines) == 5
+
+
+def test_a_gateway_without_models_says_nothing_of_providers(
+    cli: Cli, models: None, fake: FakeGateway
+) -> None:
+    fake.replies["models.list"] = {"models": []}
+    fake.replies["sessions.list"] = _own("echo", "echo")
+    fake.replies["models.status"] = {"ts": STATUS_TS, "providers": []}
+    assert cli.succeed("models", "status") == "Default: echo/echo\n"
+
+
+def test_a_senseless_status_is_told(cli: Cli, models: None, fake: FakeGateway) -> None:
+    fake.replies["models.status"] = {"ts": 1, "providers": [{}]}
+    error = cli.fail("models", "status")
+    assert "the gateway's answer to models.status makes no sense: " in error
+
+
+def test_a_status_that_fails_is_told(cli: Cli, models: None, fake: FakeGateway) -> None:
+    fake.replies["models.status"] = Failure("UNAVAILABLE", "no status now")
+    assert "no status now" in cli.fail("models", "status")
+
+
 def test_options_before_a_sub_command_count_for_it(cli: Cli, models: None) -> None:
     assert cli.json("models", "--json", "list")["count"] == 2
     assert cli.succeed("models", "--plain", "list") == "p/m1\nq/m2\n"

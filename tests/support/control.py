@@ -13,6 +13,8 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress
 
+from moltbot_gw.agents.cooldowns import CooldownPolicy
+from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.config import Secret
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
@@ -166,6 +168,12 @@ class Control(Gateway):
         super().__init__(**options)
         self.folder = folder
         self._held: list[tuple[Any, Deferred[Any]]] | None = None
+        self.provider_health = ProviderHealth(
+            providers=["script", "echo"],
+            policy=CooldownPolicy(),
+            clock=self.clock,
+            unix_time=self.unix_time,
+        )
         self.control = self._build_control(self._settings(config or {}))
         self.site.resource = Root(self.site.resource, self.control.resource)
 
@@ -228,4 +236,5 @@ class Control(Gateway):
             find_log=lambda: None,
             policies=ToolPolicies(settings.config),
             tool_names=lambda: ("read", "exec"),
+            provider_health=self.provider_health,
         )

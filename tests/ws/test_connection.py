@@ -149,9 +149,10 @@ def test_connect_is_not_for_a_client_that_is_in(control: Control) -> None:
 
 READ = (
     "health logs.tail channels.status status usage.status usage.cost tts.status"
-    " tts.providers models.list agents.list agents.show agent.identity.get"
-    " skills.status voicewake.get sessions.list sessions.preview cron.list cron.status"
-    " cron.runs system-presence last-heartbeat node.list node.describe chat.history"
+    " tts.providers models.list models.status agents.list agents.show"
+    " agent.identity.get skills.status voicewake.get sessions.list sessions.preview"
+    " cron.list cron.status cron.runs system-presence last-heartbeat node.list"
+    " node.describe chat.history"
 )
 WRITE = (
     "send agent agent.wait wake talk.mode tts.enable tts.disable tts.convert"

@@ -13,7 +13,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from moltbot_gw.agents.cooldowns import CooldownPolicy
 from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import build_roster
 from moltbot_gw.agents.run import Run
@@ -34,6 +36,7 @@ from moltbot_gw.ws.methods import (
     catalogues,
     history,
     logs,
+    model_status,
     sessions,
     system,
     unserved,
@@ -180,6 +183,13 @@ class Desk:
             broadcast=self.hub.broadcast,
         )
         self.policies = ToolPolicies(config)
+        self.provider_health = ProviderHealth(
+            providers=["local", "echo"],
+            policy=CooldownPolicy(),
+            clock=self.clock,
+            unix_time=self.now,
+        )
+        self.keys = {"local": True, "openai": False}
         self.log_file: Path | None = None
         self.assistant_name: str | None = None
         self.assistant_avatar: str | None = None
@@ -221,6 +231,12 @@ class Desk:
                     targets=self.targets,
                     policies=self.policies,
                     tool_names=lambda: ("session_status", "exec", "read", "our_own"),
+                ),
+                *model_status.methods(
+                    roster=self.roster,
+                    provider_health=self.provider_health,
+                    keys=self.keys,
+                    unix_time=self.now,
                 ),
                 *sessions.methods(tools=tools),
                 *history.methods(tools=tools, hub=hub),

@@ -1,0 +1,146 @@
+"""``models.status``: how the models' providers are doing.  This method is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from moltbot_gw.agents.providerhealth import (
+    LastFailure,
+    ProviderHealth,
+    ProviderState,
+)
+from moltbot_gw.agents.roster import Roster
+from moltbot_gw.errors import FailureReason
+from moltbot_gw.ws.calls import Call, Method, NoParams, Result
+
+
+class UsedModel(Result, frozen=True, kw_only=True):
+    """A model that agents use, ``provider/model``, and the ids of those agents."""
+
+    model: str
+    primary_of: list[str]
+    fallback_of: list[str]
+
+
+class FailureRow(Result, frozen=True, kw_only=True):
+    """What went wrong last, *at* Unix ms."""
+
+    at: int
+    model: str
+    reason: str
+    message: str
+
+
+class ProviderRow(Result, frozen=True, kw_only=True):
+    """A provider; *served* is false for one that only the agents name.
+
+    *successes* and *failures* (by their reason) count the calls of models since the
+    start, *used* is what agents are configured to use of it; times are in Unix ms.
+    """
+
+    provider: str
+    served: bool
+    has_key: bool
+    used: list[UsedModel]
+    successes: int
+    failures: Mapping[FailureReason, int]
+    last_success_at: int | None = None
+    last_failure: FailureRow | None = None
+    cooldown_until: int | None = None
+    cooldown_reason: str | None = None
+
+
+class StatusResult(Result, frozen=True, kw_only=True):
+    """The answer of ``models.status``, made at *ts* (Unix ms)."""
+
+    ts: int
+    providers: list[ProviderRow]
+
+
+class ModelStatus:
+    """The handler; *keys* says which configured providers have an API key."""
+
+    def __init__(
+        self,
+        *,
+        roster: Roster,
+        provider_health: ProviderHealth,
+        keys: Mapping[str, bool],
+        unix_time: Callable[[], float],
+    ) -> None:
+        self._used = _used_models(roster)
+        self._health = provider_health
+        self._keys = keys
+        self._unix_time = unix_time
+
+    async def status(self, call: Call, params: NoParams) -> StatusResult:
+        rows = {
+            state.provider: self._row(state.provider, state)
+            for state in self._health.states()
+            # The built-in provider is of interest to those who use it.
+            if state.provider in self._keys
+            or state.provider in self._used
+            or state.successes
+            or state.failures
+        }
+        for name in {*self._keys, *self._used} - set(rows):
+            rows[name] = self._row(name, None)
+        return StatusResult(
+            ts=int(self._unix_time() * 1000),
+            providers=[rows[name] for name in sorted(rows)],
+        )
+
+    def _row(self, name: str, state: ProviderState | None) -> ProviderRow:
+        return ProviderRow(
+            provider=name,
+            served=state is not None,
+            has_key=self._keys.get(name, False),
+            used=self._used.get(name, []),
+            successes=state.successes if state else 0,
+            failures=state.failures if state else {},
+            last_success_at=state.last_success_ms if state else None,
+            last_failure=_failure(state.last_failure) if state else None,
+            cooldown_until=state.cooldown_until_ms if state else None,
+            cooldown_reason=state.cooldown_reason if state else None,
+        )
+
+
+def methods(
+    *,
+    roster: Roster,
+    provider_health: ProviderHealth,
+    keys: Mapping[str, bool],
+    unix_time: Callable[[], float],
+) -> list[Method]:
+    """Return the method of this module; see ``ModelStatus``."""
+    does = ModelStatus(
+        roster=roster, provider_health=provider_health, keys=keys, unix_time=unix_time
+    )
+    return [Method("models.status", "read", NoParams, does.status)]
+
+
+def _failure(failure: LastFailure | None) -> FailureRow | None:
+    if failure is None:
+        return None
+    return FailureRow(
+        at=failure.at_ms,
+        model=failure.model,
+        reason=failure.reason,
+        message=failure.message,
+    )
+
+
+def _used_models(roster: Roster) -> dict[str, list[UsedModel]]:
+    """Return the models that agents are configured with, by provider."""
+    used: dict[str, dict[str, UsedModel]] = {}
+
+    def row(provider: str, model: str) -> UsedModel:
+        empty = UsedModel(model=model, primary_of=[], fallback_of=[])
+        return used.setdefault(provider, {}).setdefault(model, empty)
+
+    for agent in roster.agents.values():
+        row(agent.model.provider, str(agent.model)).primary_of.append(agent.id)
+        for ref in agent.fallbacks:
+            if roster.catalog.allows_fallback(ref) and ref != agent.model:
+                row(ref.provider, str(ref)).fallback_of.append(agent.id)
+    return {name: list(rows.values()) for name, rows in used.items()}
