@@ -16,6 +16,7 @@ from moltbot_gw.stored import (
     History,
     KeptRun,
     SessionSummary,
+    Summary,
     Transcript,
     TurnEnd,
     TurnRound,
@@ -90,7 +91,8 @@ class ISessionStore(Interface):
     def history(session_key: str, fresh_after_ms: int) -> Deferred[History]:
         """Read a session, unless it was last touched before *fresh_after_ms*.
 
-        Fails when a stored row is not what was written.
+        Of one with a summary, only what follows it; the work does not grow with what
+        lies before.  Fails when a row that is read is not what was written.
         """
 
     def transcript(session_key: str, limit: int) -> Deferred[Transcript | None]:
@@ -158,7 +160,14 @@ class ISessionStore(Interface):
 
         They are copied to *new_session_id*, from the first user's message among them
         on, so that no result stands there without its call; all of them if there is no
-        such message.  Running runs go on in the new session.
+        such message.  Running runs go on in the new session, and so does a summary.
+        """
+
+    def summarize(summary: Summary) -> Deferred[bool]:
+        """Let a text stand for the older part of a session; the transcript keeps all.
+
+        False, and nothing done, if the session was deleted meanwhile, has not that many
+        entries, or has a summary up to there already.
         """
 
     def delete(session_key: str) -> Deferred[bool]:

@@ -32,16 +32,25 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session holds.
+    """What a model reads of a session.
 
     *session_id* is None, and *messages* empty, when there is no such session or the
     stored one is too old to go on with.  *settings* are there in the second case too,
     because the session that follows takes them over.
+
+    *messages* are all entries from *first_seq* (counted from 1) on; a *summary* stands
+    for those before.  *context_tokens* is what the last model call had, with its
+    answer, and the first *counted* messages are included in it; None if that is not
+    known.
     """
 
     session_id: str | None = None
     messages: tuple[Message, ...] = ()
     settings: SessionSettings = SessionSettings()
+    first_seq: int = 1
+    summary: str | None = None
+    context_tokens: int | None = None
+    counted: int = 0
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,11 +164,28 @@ class TurnEnd(msgspec.Struct, frozen=True, kw_only=True):
     kept: KeptOutcome | None = None
 
 
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A *text* that stands for what a session had before the entry *first_seq*.
+
+    It stands for what an earlier summary stood for as well.  *first_seq* is one more
+    than the last entry's when none is left; *tokens_before* is an estimate of the
+    context without it.
+    """
+
+    session_key: str
+    session_id: str
+    first_seq: int
+    text: str
+    tokens_before: int
+    at_ms: int
+
+
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the list of sessions; times in Unix milliseconds.
 
     The token counts are those of the last finished run (the size of its context),
-    not a sum.  *messages* counts the entries.
+    not a sum.  *messages* counts the entries, *compactions* the summaries; the context
+    had *tokens_before* the last of them.
     """
 
     session_key: str
@@ -176,6 +202,8 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: int
     messages: int = 0
     settings: SessionSettings = SessionSettings()
+    compactions: int = 0
+    tokens_before: int = 0
 
 
 class TranscriptEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,10 @@
 """Going on with the end of a session only, as a job of the writer.
 
 Chosen: the entries that stay are copied to a session id of their own, and the older
-session stays as it is, like after a reset; entries are never taken from a chain.  The
-runs of what stays move along, so that each run is counted once; that they are missed
-in the older session was the lesser harm.
+session stays as it is, like after a reset; entries are never taken from a chain.  A
+summary of what is older goes along; entries that it does not cover do not.  The runs of
+what stays move along, so that each run is counted once; that they are missed in the
+older session was the lesser harm.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sqlite3
 from typing import NamedTuple
 
 from moltbot_gw.messages import Message, UserMessage
-from moltbot_gw.sessions import runs
+from moltbot_gw.sessions import runs, summaries
 from moltbot_gw.sessions.codec import checked_tail, first_hash, rechained
 from moltbot_gw.sessions.turns import append
 from moltbot_gw.stored import Compacted
@@ -58,6 +59,8 @@ def compact(connection: sqlite3.Connection, wish: Compaction) -> Compacted | Non
             (len(rows), rows[-1][-1], number),
         )
     runs.take_along(connection, old, number)
+    dropped = last_seq - len(rows)
+    summaries.take_along(connection, old, number, wish.session_id, dropped)
     return Compacted(kept=len(rows), archived=old_id)
 
 

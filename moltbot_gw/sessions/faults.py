@@ -77,6 +77,17 @@ class SettingsDamaged(StoreFailed):
         self.session_id = session_id
 
 
+class SummaryDamaged(StoreFailed):
+    """What stands for the older part of a session is not what was written."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            "The summary of this session's older part is damaged; reset or delete the "
+            "session to go on under its key."
+        )
+        self.session_id = session_id
+
+
 def _code(error: Exception) -> int | None:
     """Return the primary result code that *error* stands for."""
     if isinstance(error, OSError):
@@ -121,4 +132,6 @@ def for_log(error: Exception) -> str:
         return f"session {error.session_id} is damaged at entry {error.seq}"
     if isinstance(error, SettingsDamaged):
         return f"the settings of session {error.session_id} are damaged"
+    if isinstance(error, SummaryDamaged):
+        return f"the summary of session {error.session_id} is damaged"
     return f"{type(error).__name__}: {error}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, NamedTuple
 
-from moltbot_gw.sessions import settings
-from moltbot_gw.sessions.codec import checked
+from moltbot_gw.sessions import settings, summaries
+from moltbot_gw.sessions.codec import checked_tail
 from moltbot_gw.stored import History, SessionSummary, UsageLine
 
 _WINDOW = 1000
@@ -37,26 +37,43 @@ class Found(NamedTuple):
 
 
 def history(connection: sqlite3.Connection, wanted: Wanted) -> History:
-    """Return a session; raise ``StoreFailed`` if it is not what was written."""
+    """Return what a model reads of a session.
+
+    Raises ``StoreFailed`` if that is not what was written.
+    """
     rows = connection.execute(
         "SELECT session_id, CAST(settings AS BLOB), updated_ms >= :fresh, last_seq,"
-        " head, seq, run_id, entries.created_ms, message, hash"
-        " FROM sessions LEFT JOIN entries ON session = number AND updated_ms >= :fresh"
+        " head, first_kept, compactions, counted_seq, total_tokens, text,"
+        " summaries.hash, seq, run_id, entries.created_ms, message, entries.hash"
+        " FROM sessions"
+        # One more than is wanted: its hash is where the chain begins.
+        " LEFT JOIN entries ON entries.session = number AND seq >= first_kept - 1"
+        " AND updated_ms >= :fresh"
+        # Beside the first row only, so that its text is not copied for each.
+        " LEFT JOIN summaries ON summaries.session = number AND ordinal = compactions"
+        " AND (seq IS NULL OR seq = max(1, first_kept - 1))"
         " WHERE session_key = :key AND is_current"
         " ORDER BY session_id, seq",  # one session; so said, the keys give the order
         {"key": wanted.session_key, "fresh": wanted.fresh_after_ms},
     ).fetchall()
     if not rows:
         return History()
-    session_id, stored, is_fresh, last_seq, head = rows[0][:5]
+    session_id, stored, is_fresh, last_seq, head, first_seq = rows[0][:6]
     its_settings = settings.read(stored, session_id)
     if not is_fresh:
         return History(settings=its_settings)
-    entries = [row[5:] for row in rows if row[5] is not None]
+    compactions, counted_seq, total_tokens, text, its_hash = rows[0][6:11]
+    entries = [row[11:] for row in rows if row[11] is not None]
+    limit = last_seq - first_seq + 1
+    counted = max(0, counted_seq - first_seq + 1)
     return History(
         session_id=session_id,
-        messages=checked(session_id, last_seq, head, entries),
+        messages=checked_tail(session_id, last_seq, head, entries, limit),
         settings=its_settings,
+        first_seq=first_seq,
+        summary=summaries.read((session_id, compactions, first_seq), text, its_hash),
+        context_tokens=total_tokens if counted else None,
+        counted=counted,
     )
 
 
@@ -67,7 +84,7 @@ def find_session(
     row = connection.execute(
         "SELECT session_key, session_id, agent_id, created_ms, updated_ms, anonymous,"
         " aborted_last_run, provider, model, input_tokens, output_tokens,"
-        " total_tokens, last_seq, CAST(settings AS BLOB)"
+        " total_tokens, last_seq, CAST(settings AS BLOB), compactions, tokens_before"
         " FROM sessions WHERE session_key = ? AND is_current",
         (session_key,),
     ).fetchone()
@@ -79,7 +96,7 @@ def list_sessions(connection: sqlite3.Connection, _: None) -> list[SessionSummar
     rows = connection.execute(
         "SELECT session_key, session_id, agent_id, created_ms, updated_ms, anonymous,"
         " aborted_last_run, provider, model, input_tokens, output_tokens,"
-        " total_tokens, last_seq, CAST(settings AS BLOB)"
+        " total_tokens, last_seq, CAST(settings AS BLOB), compactions, tokens_before"
         " FROM sessions WHERE is_current ORDER BY updated_ms DESC, session_key"
     )
     return [_summary(row) for row in rows]
@@ -101,6 +118,8 @@ def _summary(row: tuple[Any, ...]) -> SessionSummary:
         total_tokens=row[11],
         messages=row[12],
         settings=settings.read_if_whole(row[13]),
+        compactions=row[14],
+        tokens_before=row[15],
     )
 
 

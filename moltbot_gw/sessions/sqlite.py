@@ -20,6 +20,7 @@ from moltbot_gw.sessions import (
     kept,
     reading,
     runs,
+    summaries,
     transcripts,
     turns,
     upkeep,
@@ -32,6 +33,7 @@ from moltbot_gw.stored import (
     History,
     KeptRun,
     SessionSummary,
+    Summary,
     Transcript,
     TurnEnd,
     TurnRound,
@@ -168,6 +170,10 @@ class SqliteSessionStore:
         """See ``ISessionStore``."""
         wish = compaction.Compaction(session_key, keep, new_session_id, now_ms)
         return self._writer.ask(compaction.compact, wish)
+
+    def summarize(self, summary: Summary) -> Deferred[bool]:
+        """See ``ISessionStore``."""
+        return self._writer.ask(summaries.summarize, summary)
 
     def delete(self, session_key: str) -> Deferred[bool]:
         """See ``ISessionStore``."""

@@ -194,11 +194,13 @@ def end_turn(connection: sqlite3.Connection, turn: TurnEnd) -> None:
         " input_tokens = coalesce(?, input_tokens),"
         " output_tokens = coalesce(?, output_tokens),"
         " total_tokens = coalesce(?, total_tokens),"
+        " counted_seq = coalesce(?, counted_seq),"
         " last_seq = ?, head = ? WHERE number = ?",
         (
             turn.ended_at_ms,
             turn.state == "aborted",
             *_counts(turn.context),
+            _counted(turn, last_seq + len(rows)),
             last_seq + len(rows),
             rows[-1][-1] if rows else head,
             number,
@@ -229,6 +231,16 @@ def _counts(usage: Usage) -> tuple[int | None, int | None, int | None]:
     if usage == _NO_USAGE:
         return None, None, None
     return usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
+
+
+def _counted(turn: TurnEnd, last_seq: int) -> int | None:
+    """Return the last entry that the counts of *turn* include; None: no change.
+
+    A run that was cut off may have stored more after the call that was counted.
+    """
+    if turn.context == _NO_USAGE:
+        return None
+    return last_seq if turn.state == "done" else 0
 
 
 def append(connection: sqlite3.Connection, rows: list[EntryRow]) -> None:

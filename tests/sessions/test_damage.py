@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.messages import UserMessage
 from moltbot_gw.sessions import SqliteSessionStore
-from moltbot_gw.stored import SessionSettings
+from moltbot_gw.stored import SessionSettings, Summary
 from tests.sessions.conftest import MakeStore
 from tests.sessions.support import DONE, KEY, Pump, end, start
 
@@ -182,3 +182,76 @@ def test_unknown_setting_fails_its_caller_alone(
             store.patch(KEY, {"x": ""}, agent_id="a", new_session_id="x", now_ms=0)
         )
     assert pump.wait(store.list_sessions()) == []
+
+
+@pytest.fixture
+def summarized(filled: Path, make_store: MakeStore, pump: Pump) -> Path:
+    """The file with a summary for the first three entries."""
+    store = make_store()
+    summary = Summary(
+        session_key=KEY,
+        session_id="id-1",
+        first_seq=4,
+        text="gist",
+        tokens_before=1,
+        at_ms=4000,
+    )
+    assert pump.wait(store.summarize(summary)) is True
+    pump.wait(store.close())
+    return filled
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE summaries SET text = x'67'",
+        "UPDATE summaries SET text = x'ff'",
+        "UPDATE summaries SET hash = x'00'",
+        "UPDATE sessions SET first_kept = 5 WHERE number = 1",
+        "UPDATE sessions SET compactions = 2 WHERE number = 1",
+        "DELETE FROM summaries",
+    ],
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.history(KEY, 0),
+        lambda store: store.compact(KEY, 3, "id-2", 9000),
+    ],
+)
+def test_damage_of_a_summary_is_seen(
+    statement: str,
+    call: Call,
+    summarized: Path,
+    make_store: MakeStore,
+    pump: Pump,
+    details: list[str],
+) -> None:
+    _edit(summarized, statement)
+    store = make_store()
+    with pytest.raises(StoreFailed, match="older part is damaged"):
+        pump.wait(call(store))
+    assert details == ["the summary of session id-1 is damaged"]
+    assert pump.wait(store.reset(KEY, "id-3", 9500)) is True
+    assert pump.wait(store.history(KEY, 0)).summary is None
+
+
+def test_what_a_summary_stands_for_is_not_read(
+    summarized: Path, make_store: MakeStore, pump: Pump
+) -> None:
+    """The work of a turn does not grow with what lies before."""
+    _edit(
+        summarized, "UPDATE entries SET message = x'00' WHERE session = 1 AND seq = 2"
+    )
+    _edit(summarized, "DELETE FROM entries WHERE session = 1 AND seq = 1")
+    history = pump.wait(make_store().history(KEY, 0))
+    assert (history.first_seq, len(history.messages)) == (4, 3)
+
+
+@pytest.mark.parametrize("seq", [3, 4, 6])
+def test_damage_behind_a_summary_is_seen(
+    seq: int, summarized: Path, make_store: MakeStore, pump: Pump
+) -> None:
+    _edit(summarized, f"DELETE FROM entries WHERE session = 1 AND seq = {seq}")
+    with pytest.raises(StoreFailed, match="is damaged"):
+        pump.wait(make_store().history(KEY, 0))

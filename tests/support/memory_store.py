@@ -21,6 +21,7 @@ from moltbot_gw.stored import (
     KeptRun,
     SessionSettings,
     SessionSummary,
+    Summary,
     Transcript,
     TranscriptEntry,
     TurnEnd,
@@ -73,6 +74,11 @@ class _Transcript:
     usage: Usage = attrs.Factory(Usage)
     entries: list[_Entry] = attrs.Factory(list)
     runs: dict[str, _Run] = attrs.Factory(dict)
+    first_seq: int = 1
+    summary: str | None = None
+    compactions: int = 0
+    tokens_before: int = 0
+    counted_seq: int = 0
 
     def append(self, run_id: str, at_ms: int, messages: Iterable[Message]) -> None:
         self.entries.extend(_Entry(run_id, at_ms, message) for message in messages)
@@ -183,6 +189,9 @@ class MemorySessionStore:
             lambda: self._compact(session_key, keep, new_session_id, now_ms)
         )
 
+    def summarize(self, summary: Summary) -> Deferred[bool]:
+        return self._do(lambda: self._summarize(summary))
+
     def delete(self, session_key: str) -> Deferred[bool]:
         return self._do(lambda: self._sessions.pop(session_key, None) is not None)
 
@@ -212,10 +221,17 @@ class MemorySessionStore:
             return History()
         if session.current.updated_at_ms < fresh_after_ms:
             return History(settings=session.settings)
+        current = session.current
+        kept = current.entries[current.first_seq - 1 :]
+        counted = max(0, current.counted_seq - current.first_seq + 1)
         return History(
             session_id=session.session_id,
-            messages=tuple(entry.message for entry in session.current.entries),
+            messages=tuple(entry.message for entry in kept),
             settings=session.settings,
+            first_seq=current.first_seq,
+            summary=current.summary,
+            context_tokens=current.usage.total_tokens if counted else None,
+            counted=counted,
         )
 
     def _transcript(self, session_key: str, limit: int) -> Transcript | None:
@@ -285,6 +301,8 @@ class MemorySessionStore:
         transcript.aborted_last_run = turn.state == "aborted"
         if turn.context != Usage():
             transcript.usage = turn.context
+            done = turn.state == "done"
+            transcript.counted_seq = len(transcript.entries) if done else 0
         if run.key is not None:
             self._keep_outcome(run.key, turn)
 
@@ -382,11 +400,28 @@ class MemorySessionStore:
             usage=Usage(),
             entries=entries,
             runs=moved,
+            first_seq=max(1, old.first_seq - len(old.entries) + len(entries)),
+            counted_seq=0,
         )
         session.go_on(new_session_id, fresh)
         for run_id in moved:
             del old.runs[run_id]
         return Compacted(kept=len(entries), archived=archived)
+
+    def _summarize(self, summary: Summary) -> bool:
+        session = self._sessions.get(summary.session_key)
+        if session is None or summary.session_id not in session.transcripts:
+            return False
+        transcript = session.transcripts[summary.session_id]
+        last_seq = len(transcript.entries)
+        if not transcript.first_seq < summary.first_seq <= last_seq + 1:
+            return False
+        transcript.first_seq, transcript.summary = summary.first_seq, summary.text
+        transcript.compactions += 1
+        transcript.tokens_before = summary.tokens_before
+        transcript.counted_seq = 0
+        transcript.updated_at_ms = max(transcript.updated_at_ms, summary.at_ms)
+        return True
 
     def _prune_anonymous(self, before_ms: int) -> int:
         due = [
@@ -450,6 +485,8 @@ def _summary(session_key: str, session: _Session) -> SessionSummary:
         total_tokens=current.usage.total_tokens,
         messages=len(current.entries),
         settings=session.settings,
+        compactions=current.compactions,
+        tokens_before=current.tokens_before,
     )
 
 
