@@ -117,6 +117,16 @@ class ToolFinished(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
 
 
+class CompactionStarted(msgspec.Struct, frozen=True):
+    """A model is at work on a summary of the older part of the conversation."""
+
+
+class CompactionEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """That is done, or has failed; *will_retry*: the model is asked again after it."""
+
+    will_retry: bool = False
+
+
 class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended.
 
@@ -147,6 +157,9 @@ ModelEvent = Union[SpokenEvent, ReasoningState]
 """What a provider feeds a run with."""
 
 ToolEvent = Union[ToolStarted, ToolUpdated, ToolFinished]
+
+CompactionEvent = Union[CompactionStarted, CompactionEnded]
+"""What happens while the older part of a conversation is summarised."""
 
 RunEvent = Union[RunStarted, SpokenEvent, ToolEvent, RunEnded]
 """What the readers of a run see."""

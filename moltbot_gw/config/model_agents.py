@@ -58,7 +58,7 @@ class ModelSettings(Section, frozen=True, kw_only=True):
 
 
 class MemoryFlush(Section, frozen=True, kw_only=True):
-    """Saving memories before a compaction."""
+    """Saving memories before a compaction; accepted, and without effect here."""
 
     enabled: Flag = None
     soft_threshold_tokens: Count | None = None
@@ -69,9 +69,18 @@ class MemoryFlush(Section, frozen=True, kw_only=True):
 class Compaction(Section, frozen=True, kw_only=True):
     """Shortening of long conversations."""
 
-    mode: Literal["default", "safeguard"] = "safeguard"
-    reserve_tokens_floor: Count | None = None
-    max_history_share: Annotated[float, Meta(ge=0.1, le=0.9)] | None = None
+    mode: Annotated[
+        Literal["default", "safeguard"],
+        doc("safeguard names failed tool calls and files behind a summary"),
+    ] = "safeguard"
+    reserve_tokens_floor: Annotated[
+        Count | None,
+        doc("of the context window, kept free for the answer; 16384 at least"),
+    ] = None
+    max_history_share: Annotated[
+        Annotated[float, Meta(ge=0.1, le=0.9)] | None,
+        doc("of the rest, for the recent messages that a summary leaves as they are"),
+    ] = None
     memory_flush: MemoryFlush | None = None
 
 
@@ -120,7 +129,9 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
     envelope_timezone: Text = None
     envelope_timestamp: OnOff | None = None
     envelope_elapsed: OnOff | None = None
-    context_tokens: Positive | None = None
+    context_tokens: Annotated[
+        Positive | None, doc("caps the context window of every model")
+    ] = None
     thinking_default: (
         Literal["off", "minimal", "low", "medium", "high", "xhigh"] | None
     ) = None
