@@ -195,6 +195,7 @@ class FakeProvider(ServerFactory):
         self.requests: list[ProviderRequest] = []
         self.connections: list[ProviderConnection] = []
         self.base_url = ""
+        self.port = 0
 
     @property
     def open_connections(self) -> int:
@@ -215,9 +216,10 @@ class FakeProvider(ServerFactory):
         self._port = await endpoint.listen(self)
         # Inherited by the connections.
         self._port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self.port = self._port.getHost().port
         shown = f"[{host}]" if ":" in host else host
         scheme = "http" if tls is None else "https"
-        self.base_url = f"{scheme}://{shown}:{self._port.getHost().port}/v1"
+        self.base_url = f"{scheme}://{shown}:{self.port}/v1"
         return self
 
     async def stop(self) -> None:
@@ -339,7 +341,7 @@ class ProviderConnection(Protocol):
         line, *fields = top.decode("latin-1").split("\r\n")
         pairs = (field.split(":", 1) for field in fields)
         headers = {name.lower(): value.strip() for name, value in pairs}
-        length = int(headers["content-length"])
+        length = int(headers.get("content-length", "0"))
         if len(rest) < length:
             return
         self._buffer = rest[length:]
@@ -347,7 +349,7 @@ class ProviderConnection(Protocol):
             connection=self,
             line=line,
             headers=headers,
-            body=json.loads(rest[:length]),
+            body=json.loads(rest[:length] or "null"),
         )
         script = self._provider.take(request)
         self._playing = Deferred.fromCoroutine(self._play(script))
