@@ -28,12 +28,14 @@ from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import Cooldowns, Reset, expand_home
 from moltbot_gw.config import Session as SessionConfig
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
+from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.api import build_api
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.gate import CorsPolicy, Gate
 from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.models import ModelsHandler
+from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.root import Root
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
@@ -116,7 +118,9 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
     return GatewayService(
         settings=settings,
         listeners=listeners,
-        site=_build_site(settings, agents, control, limiter, reactor),
+        site=_build_site(
+            settings, agents, control, limiter, GuardedFetch(reactor=reactor), reactor
+        ),
         agents=agents,
         control=control,
         store=store,
@@ -185,6 +189,7 @@ def _build_site(
     agents: AgentService,
     control: ControlPlane,
     limiter: AuthLimiter,
+    fetch: GuardedFetch,
     reactor: Any,
 ) -> GatewaySite:
     gateway = settings.config.gateway
@@ -192,6 +197,12 @@ def _build_site(
     completions = CompletionsHandler(
         agents=agents,
         clock=reactor,
+        pictures=Pictures(
+            fetch=fetch,
+            config=http.endpoints.chat_completions.images,
+            clock=reactor,
+            max_bytes=http.endpoints.chat_completions.max_body_bytes,
+        ),
         on_disconnect=http.endpoints.chat_completions.on_disconnect,
         keep_alive=http.keep_alive_seconds,
         global_scope=settings.config.session.scope == "global",

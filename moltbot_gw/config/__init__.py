@@ -33,12 +33,13 @@ from .model_gateway import (
     GatewayAuth,
     GatewayTls,
     Http,
+    Images,
     Limits,
 )
 from .model_others import Cooldowns, Env, Logging
 from .model_providers import Compat, Cost, ModelEntry, Models, ProviderEntry
 from .model_session import Reset, ResetByType, Session
-from .model_tools import AgentToAgent
+from .model_tools import AgentToAgent, WebFetch
 from .paths import config_path, expand_home, state_dir
 from .providerkeys import key_variables
 from .redaction import REDACTED
@@ -59,6 +60,7 @@ __all__ = [
     "Http",
     "Endpoints",
     "ChatCompletions",
+    "Images",
     "ControlUi",
     "Cors",
     "Limits",
@@ -79,6 +81,7 @@ __all__ = [
     "ResetByType",
     "AgentToAgent",
     "Cooldowns",
+    "WebFetch",
     "Env",
     "Logging",
     "Secret",

@@ -93,6 +93,16 @@ class Nodes(Section, frozen=True, kw_only=True):
     deny_commands: Strings | None = None
 
 
+class Images(Section, frozen=True, kw_only=True):
+    """Limits on images that a request brings."""
+
+    allow_url: Flag = None
+    allowed_mimes: Strings | None = None
+    max_bytes: Positive | None = None
+    max_redirects: Count | None = None
+    timeout_ms: Positive | None = None
+
+
 class ChatCompletions(Section, frozen=True, kw_only=True):
     """``POST /v1/chat/completions``."""
 
@@ -104,6 +114,12 @@ class ChatCompletions(Section, frozen=True, kw_only=True):
         Literal["cancel", "finish"],
         ours("what happens to a run whose client has gone"),
     ] = "cancel"
+    images: Annotated[
+        Images,
+        ours(
+            "pictures in messages; without allowUrl only those that come as data: URLs"
+        ),
+    ] = Images()
 
 
 class Pdf(Section, frozen=True, kw_only=True):
@@ -112,16 +128,6 @@ class Pdf(Section, frozen=True, kw_only=True):
     max_pages: Positive | None = None
     max_pixels: Positive | None = None
     min_text_chars: Count | None = None
-
-
-class Images(Section, frozen=True, kw_only=True):
-    """Limits on images that a request brings."""
-
-    allow_url: Flag = None
-    allowed_mimes: Strings | None = None
-    max_bytes: Positive | None = None
-    max_redirects: Count | None = None
-    timeout_ms: Positive | None = None
 
 
 class Files(Images, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from moltbot_gw.errors import ClientGone, InvalidRequest
 from moltbot_gw.http.answers import prepare_json
 from moltbot_gw.http.idempotency import find_key
 from moltbot_gw.http.naming import find_target
+from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.sse import SSEStream
 from moltbot_gw.stored import IdempotencyKey
@@ -35,19 +36,21 @@ class CompletionsHandler:
         *,
         agents: AgentService,
         clock: IReactorTime,
+        pictures: Pictures,
         on_disconnect: Literal["cancel", "finish"],
         keep_alive: float,
         global_scope: bool,
     ) -> None:
         self._agents = agents
         self._clock = clock
+        self._pictures = pictures
         self._cancels = on_disconnect == "cancel"
         self._keep_alive = keep_alive
         self._global_scope = global_scope
 
     async def post(self, request: GatewayRequest) -> bytes | None:
         """Return the body of the answer; None when it was streamed already."""
-        chat, key = _read(request)
+        chat, key = self._read(request)
         run = await self._start(request, chat, key)
         run.hold()
         try:
@@ -59,6 +62,14 @@ class CompletionsHandler:
             # After a whole answer the run has ended, and this does nothing.
             if self._cancels:
                 run.release(ClientGone("The client closed the connection."))
+
+    def _read(
+        self, request: GatewayRequest
+    ) -> tuple[ChatRequest, IdempotencyKey | None]:
+        """Return what is asked for, and its key; nobody keeps the body itself."""
+        body = request.take_body()
+        chat = parse_chat_request(body, remote_images=self._pictures.allow_remote)
+        return chat, find_key(request.requestHeaders, body)
 
     async def _start(
         self, request: GatewayRequest, chat: ChatRequest, key: IdempotencyKey | None
@@ -76,6 +87,7 @@ class CompletionsHandler:
                 f"{chat.image_path}: the model of agent {agent.id} takes no images.",
                 param=chat.image_path,
             )
+        messages = await self._pictures.settle(chat)
         run_id = f"chatcmpl_{new_uuid()}"
         run = await self._agents.start_or_join(
             RunRequest(
@@ -85,7 +97,7 @@ class CompletionsHandler:
                 store_key=target.store_key,
                 new_session_id=target.new_session_id,
                 anonymous=target.anonymous,
-                messages=chat.messages,
+                messages=messages,
                 extra_system=chat.system,
                 options=chat.options,
                 model=target.model,
@@ -134,12 +146,6 @@ class CompletionsHandler:
             outcome=outcome,
         )
         return prepare_json(request, body)
-
-
-def _read(request: GatewayRequest) -> tuple[ChatRequest, IdempotencyKey | None]:
-    """Return what is asked for, and its key; nobody keeps the body itself."""
-    body = request.take_body()
-    return parse_chat_request(body), find_key(request.requestHeaders, body)
 
 
 def _echo(chat: ChatRequest) -> str:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from moltbot_gw.config.model_tools import WebFetch
+from moltbot_gw.config import WebFetch
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.fetching.values import USER_AGENT, Fetched, FetchError, FetchLimits
 from moltbot_gw.tooling import Tool, ToolContext, ToolFailed, ToolParams, ToolResult

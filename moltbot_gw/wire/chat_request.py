@@ -6,6 +6,7 @@ contract (docs/differences.rst).  Unknown members are ignored at every level.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Union
 
@@ -40,6 +41,8 @@ MAX_TYPES = 50_000
 
 MAX_TOOLS = 512
 TOOL_NAME = r"^[A-Za-z0-9_.:-]{1,128}\Z"
+
+_REMOTE = re.compile(r"https?://", re.IGNORECASE)
 
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Limit = Annotated[int, Meta(ge=1, le=2**53)]
@@ -165,12 +168,25 @@ _HINTS = {
 }
 
 
+class PicturePlace(msgspec.Struct, frozen=True):
+    """Where a picture is: in which of the request's messages, in which of its parts.
+
+    *path* is that of its URL in the body as the client has sent it.
+    """
+
+    message: int
+    part: int
+    path: str
+
+
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A valid request.
 
     *system* joins all system and developer texts with a blank line; *messages* holds
     the others in their order, at least one.  *model* is None when unsaid, *user* is
-    stripped and None when blank.  *image_path* is the path of the first picture.
+    stripped and None when blank.  *image_path* is the path of the first picture;
+    *pictures* are those that *messages* have, with URLs as the client wrote them:
+    ``data:``, or ``http:`` and ``https:`` if it may name those.
     """
 
     model: str | None
@@ -181,12 +197,16 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool
     user: str | None
     image_path: str | None = None
+    pictures: tuple[PicturePlace, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = "auto"
 
 
-def parse_chat_request(body: bytes) -> ChatRequest:
-    """Parse and check *body*; raise ``InvalidRequest`` or a subclass."""
+def parse_chat_request(body: bytes, *, remote_images: bool = False) -> ChatRequest:
+    """Parse and check *body*; raise ``InvalidRequest`` or a subclass.
+
+    Pictures may be at addresses of the web if *remote_images* says so.
+    """
     if body.count(b'"role"') > MAX_MESSAGES or body.count(b'"type"') > MAX_TYPES:
         # Counted before they are made; quotes inside of a text are escaped.
         raise InvalidRequest(
@@ -195,13 +215,16 @@ def parse_chat_request(body: bytes) -> ChatRequest:
             param="messages",
         )
     wire = decode_body(body, _decoder, _HINTS)
+    image_path = _check_images(wire.messages, remote_images)
     system: list[str] = []
     messages: list[Message] = []
+    pictures: list[PicturePlace] = []
     for index, message in enumerate(wire.messages):
         place = f"messages[{index}]"
         if isinstance(message, (_System, _Developer)):
-            system.append(text_of(_content(message.content, place)))
+            system.append(text_of(_content(message.content)))
         else:
+            pictures += _pictures(message, len(messages), place)
             messages.append(_message(message, place))
     if not messages:
         raise InvalidRequest(
@@ -217,7 +240,8 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         stream=bool(wire.stream),
         include_usage=bool(streaming and streaming.include_usage),
         user=(wire.user or "").strip() or None,
-        image_path=_find_image(wire.messages),
+        image_path=image_path,
+        pictures=tuple(pictures),
         tools=_tools(wire.tools or ()),
         tool_choice=_tool_choice(wire),
     )
@@ -258,13 +282,41 @@ def _tool_choice(wire: _Body) -> ToolChoice:
     return NamedTool(choice.function.name)
 
 
-def _find_image(messages: list[_WireMessage]) -> str | None:
+def _check_images(messages: list[_WireMessage], remote: bool) -> str | None:
+    """Return the path of the first picture; raise for one that cannot be had."""
+    first = None
     for index, message in enumerate(messages):
-        if isinstance(message.content, list):
-            for place, part in enumerate(message.content):
-                if isinstance(part, _Image):
-                    return f"messages[{index}].content[{place}]"
-    return None
+        for place, part in _images(message):
+            path = f"messages[{index}].content[{place}]"
+            first = first or path
+            url = part.image_url.url
+            if url.startswith("data:") or (remote and _REMOTE.match(url)):
+                continue
+            raise InvalidRequest(
+                f"{path}.image_url.url: images at other addresses are not fetched;"
+                f" send a data: URL{' or an https: one' if remote else ''}.",
+                param=f"{path}.image_url.url",
+            )
+    return first
+
+
+def _pictures(
+    wire: _User | _Assistant | _Tool | _FunctionResult, number: int, place: str
+) -> list[PicturePlace]:
+    """Return the places of pictures that the message *number* keeps."""
+    if isinstance(wire, _Assistant):
+        return []  # of those only the words are kept
+    return [
+        PicturePlace(number, part, f"{place}.content[{part}].image_url.url")
+        for part, _ in _images(wire)
+    ]
+
+
+def _images(message: _WireMessage) -> list[tuple[int, _Image]]:
+    if not isinstance(message.content, list):
+        return []
+    parts = enumerate(message.content)
+    return [(place, part) for place, part in parts if isinstance(part, _Image)]
 
 
 def _options(wire: _Body) -> SamplingOptions:
@@ -285,10 +337,10 @@ def _options(wire: _Body) -> SamplingOptions:
 
 def _message(wire: _User | _Assistant | _Tool | _FunctionResult, place: str) -> Message:
     if isinstance(wire, _User):
-        return UserMessage(_content(wire.content, place), wire.name)
+        return UserMessage(_content(wire.content), wire.name)
     if isinstance(wire, _Assistant):
         return _assistant(wire, place)
-    content = _content(wire.content, place)
+    content = _content(wire.content)
     if isinstance(wire, _Tool):
         return ToolMessage(content, wire.tool_call_id, wire.name)
     return ToolMessage(content, None, wire.name)
@@ -304,24 +356,16 @@ def _assistant(wire: _Assistant, place: str) -> AssistantMessage:
             f"{place}.content: null is only allowed beside tool_calls.",
             param=f"{place}.content",
         )
-    content = _content(wire.content or "", place)
+    content = _content(wire.content or "")
     return AssistantMessage(text=text_of(content), tool_calls=calls)
 
 
-def _content(wire: str | list[Any], place: str) -> Content:
+def _content(wire: str | list[Any]) -> Content:
     if isinstance(wire, str):
         return wire
-    parts: list[TextPart | ImagePart] = []
-    for index, part in enumerate(wire):
-        if isinstance(part, _Image):
-            where = f"{place}.content[{index}].image_url.url"
-            if not part.image_url.url.startswith("data:"):
-                raise InvalidRequest(
-                    f"{where}: images at other addresses are not fetched;"
-                    " send a data: URL.",
-                    param=where,
-                )
-            parts.append(ImagePart(part.image_url.url, part.image_url.detail))
-        else:
-            parts.append(TextPart(part.text))
-    return tuple(parts)
+    return tuple(
+        ImagePart(part.image_url.url, part.image_url.detail)
+        if isinstance(part, _Image)
+        else TextPart(part.text)
+        for part in wire
+    )

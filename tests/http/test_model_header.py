@@ -15,7 +15,7 @@ from tests.support.http_client import chat_request
 
 MakeGateway = Callable[..., Gateway]
 MODELS = [{"id": name, "name": name} for name in ("m1", "m/2")]
-PICTURE = "data:image/png;base64,AA=="
+PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 
 def gateway_of(

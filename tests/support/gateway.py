@@ -31,7 +31,7 @@ from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
-from moltbot_gw.config import Config
+from moltbot_gw.config import Config, Images
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import (
     Completion,
@@ -41,12 +41,14 @@ from moltbot_gw.events import (
     TextDelta,
     Usage,
 )
+from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.api import build_api
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.gate import CorsPolicy, Gate
 from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.models import ModelsHandler
+from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.interfaces import IModelProvider, IRunSink
@@ -339,6 +341,8 @@ class Options:
     stall: float = 30.0
     run_timeout: float = 600.0
     images: bool = False
+    picture_limits: Images = attrs.Factory(Images)
+    fetch: GuardedFetch | None = None
     max_concurrent: int = 4
     max_waiting: int = 256
     max_connections: int = 1000
@@ -460,6 +464,12 @@ class Gateway:
         completions = CompletionsHandler(
             agents=self.agents,
             clock=self.clock,
+            pictures=Pictures(
+                fetch=chosen.fetch or GuardedFetch(reactor=self.clock),
+                config=chosen.picture_limits,
+                clock=self.clock,
+                max_bytes=chosen.max_body_bytes,
+            ),
             on_disconnect=chosen.on_disconnect,
             keep_alive=chosen.keep_alive,
             global_scope=chosen.global_scope,

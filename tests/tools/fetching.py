@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from twisted.internet.threads import deferToThread
 
-from moltbot_gw.config.model_tools import WebFetch
+from moltbot_gw.config import WebFetch
 from moltbot_gw.tooling import Tool, ToolContext
 from moltbot_gw.tools.webfetch import web_fetch_tool
 from tests.fetching.support import Web

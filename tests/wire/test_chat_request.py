@@ -26,6 +26,7 @@ from moltbot_gw.wire.chat_request import (
     MAX_PARTS,
     MAX_TOOLS,
     ChatRequest,
+    PicturePlace,
     parse_chat_request,
 )
 
@@ -337,6 +338,23 @@ def test_image_at_another_address_is_not_fetched(url: str) -> None:
     text = {"type": "text", "text": "see"}
     error = refusal(USER, {"role": "user", "content": [text, part]})
     assert error.param == "messages[1].content[1].image_url.url"
+
+
+def test_a_remote_image_has_its_place_where_it_is_allowed() -> None:
+    url = "HTTPS://example.com/x.png"
+    text = {"type": "text", "text": "see"}
+    part = {"type": "image_url", "image_url": {"url": url}}
+    messages = [
+        {"role": role, "content": [text, part]}
+        for role in ("system", "assistant", "user")
+    ]
+    chat = parse_chat_request(
+        json.dumps({"messages": messages}).encode(), remote_images=True
+    )
+    path = "messages[2].content[1].image_url.url"
+    assert chat.pictures == (PicturePlace(1, 1, path),)
+    assert chat.messages[1] == UserMessage((TextPart("see"), ImagePart(url)))
+    assert chat.image_path == "messages[0].content[1]"
 
 
 def test_tool_calls_and_their_results_are_kept() -> None:
