@@ -161,5 +161,8 @@ ToolEvent = Union[ToolStarted, ToolUpdated, ToolFinished]
 CompactionEvent = Union[CompactionStarted, CompactionEnded]
 """What happens while the older part of a conversation is summarised."""
 
-RunEvent = Union[RunStarted, SpokenEvent, ToolEvent, RunEnded]
+SideEvent = Union[ToolEvent, CompactionEvent, AttemptFailed]
+"""What happens beside the words; only those who watch are told."""
+
+RunEvent = Union[RunStarted, SpokenEvent, SideEvent, RunEnded]
 """What the readers of a run see."""

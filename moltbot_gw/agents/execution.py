@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from moltbot_gw.agents.catalog import ModelRef
+from moltbot_gw.agents.context import RunContext
 from moltbot_gw.agents.keyed import kept_outcome
 from moltbot_gw.agents.lanes import LaneTicket
 from moltbot_gw.agents.request import RunRequest
@@ -18,11 +19,12 @@ from moltbot_gw.agents.roster import Agent
 from moltbot_gw.agents.rounds import Rounds
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.setup import AgentSetup
-from moltbot_gw.agents.speech import Speech
+from moltbot_gw.agents.speaking import Speaker
 from moltbot_gw.agents.thinking import with_thinking
 from moltbot_gw.agents.toolcalls import answers_nothing, repaired
 from moltbot_gw.agents.toolrunner import ToolRunner
-from moltbot_gw.agents.turns import has_images, news_of, without_retry
+from moltbot_gw.agents.turns import news_of, without_retry
+from moltbot_gw.agents.usage import add_usage
 from moltbot_gw.errors import (
     Draining,
     GatewayError,
@@ -32,8 +34,8 @@ from moltbot_gw.errors import (
     RunTimedOut,
 )
 from moltbot_gw.events import Completion, RunOutcome, Usage
-from moltbot_gw.interfaces import IModelProvider, ISessionStore
-from moltbot_gw.messages import Message, ModelRequest
+from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.messages import Message, ModelRequest, SamplingOptions
 from moltbot_gw.stored import History, SessionSettings, TurnEnd, TurnRound, TurnStart
 from moltbot_gw.tooling import ToolContext
 
@@ -74,6 +76,8 @@ class Execution:
         self._started_at_ms: int | None = None
         self._settings = SessionSettings()
         self._rounds: Rounds | None = None
+        self._speaker: Speaker | None = None
+        self._context: RunContext | None = None
 
     def start(self) -> Deferred[None]:
         """Begin; the Deferred fires once the run has ended."""
@@ -94,12 +98,12 @@ class Execution:
     async def _steps(self) -> RunOutcome:
         if not self._ticket.take_free():
             await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
-        call, model, provider = await self._begin()
-        outcome = await self._play(call, model, provider)
+        call, speaker = await self._begin()
+        outcome = await self._play(call, speaker)
         await self._store_end(outcome)
         return outcome
 
-    async def _begin(self) -> tuple[ModelRequest, ModelRef, IModelProvider]:
+    async def _begin(self) -> tuple[ModelRequest, Speaker]:
         """Read what the session holds, and store the first half of the turn."""
         request, setup = self._request, self._setup
         await setup.prepare_workspace(self._agent)
@@ -111,13 +115,12 @@ class Execution:
             history = History(settings=history.settings)
         if self._run.cancelled is not None:
             raise self._run.cancelled
-        news = news_of(request.messages, has_history=bool(history.messages))
+        has_history = bool(history.messages or history.summary)
+        news = news_of(request.messages, has_history=has_history)
         messages = _conversation(history.messages, news)
         model = request.model or setup.model_of(self._agent, history.settings)
-        if has_images(news) and not model.accepts_images:
-            raise InvalidRequest(
-                f"messages: the model {model} does not take images.", param="messages"
-            )
+        candidates = setup.candidates(model, self._agent, news)
+        model = candidates[0].model
         self._session_id = (
             request.session_id or history.session_id or request.new_session_id
         )
@@ -130,13 +133,6 @@ class Execution:
             model=model.model,
             system=setup.prompt(self._agent.id).build(request.extra_system, now),
             messages=messages,
-            options=with_thinking(
-                request.options,
-                model,
-                request.thinking,
-                history.settings.thinking_level,
-                self._agent.thinking,
-            ),
             tools=request.tools,
             tool_choice=request.tool_choice,
         )
@@ -154,22 +150,41 @@ class Execution:
                 key=request.key,
             )
         )
-        return call, model, setup.providers[model.provider]
+        context = self._context = setup.compactor.open(
+            history,
+            session_key=request.store_key,
+            session_id=self._session_id,
+            on_event=self._run.tell,
+        )
+        context.asked(news)
+        return call, Speaker(
+            run=self._run,
+            failover=setup.failover,
+            candidates=candidates,
+            context=context,
+            options_for=self._options,
+        )
 
-    async def _play(
-        self, call: ModelRequest, model: ModelRef, provider: IModelProvider
-    ) -> RunOutcome:
+    def _options(self, model: ModelRef) -> SamplingOptions:
+        return with_thinking(
+            self._request.options,
+            model,
+            self._request.thinking,
+            self._settings.thinking_level,
+            self._agent.thinking,
+        )
+
+    async def _play(self, call: ModelRequest, speaker: Speaker) -> RunOutcome:
         """Let model and tools take their turns; return how that ended."""
         if self._run.cancelled is not None:
             return self._outcome(self._run.cancelled)
         self._run.begin(self._started_at_ms or 0)
-
-        def speak(call: ModelRequest, begin: Callable[[], Speech]) -> Awaitable[Any]:
-            begin()
-            return provider.stream(call, self._run)
-
+        self._speaker = speaker
         rounds = self._rounds = Rounds(
-            run=self._run, runner=self._runner(model), speak=speak, keep=self._keep
+            run=self._run,
+            runner=self._runner(speaker.model),
+            speak=speaker.speak,
+            keep=self._keep,
         )
         timer = self._clock.callLater(self._timeout, self._time_out)
         try:
@@ -209,7 +224,6 @@ class Execution:
             tell=self._run.tell,
             clock=self._clock,
             limits=setup.tool_limits,
-            accepts_images=model.accepts_images,
         )
 
     async def _keep(self, messages: tuple[Message, ...]) -> None:
@@ -222,6 +236,8 @@ class Execution:
                 at_ms=int(self._unix_time() * 1000),
             )
         )
+        if self._context is not None and self._rounds is not None:
+            self._context.kept(messages, self._rounds.context)
 
     async def _store_end(self, outcome: RunOutcome) -> None:
         is_whole = outcome.finish_reason == "tool_calls"
@@ -280,6 +296,8 @@ class Execution:
         ended_at_ms = int(self._unix_time() * 1000)
         rounds = self._rounds
         usage = rounds.usage if rounds else Usage()
+        if self._speaker is not None:
+            usage = add_usage(usage, self._speaker.side_usage)
         context = rounds.context if rounds else Usage()
         if isinstance(result, Completion):
             return RunOutcome(

@@ -17,12 +17,11 @@ from moltbot_gw.events import (
     RunEnded,
     RunEvent,
     RunStarted,
+    SideEvent,
     SpokenEvent,
     TextDelta,
     ToolCallDelta,
-    ToolEvent,
     ToolFinished,
-    ToolStarted,
     ToolUpdated,
 )
 from moltbot_gw.messages import ToolCall
@@ -83,7 +82,7 @@ class CallEntry:
         return event, offset + len(text)
 
 
-_Event = RunStarted | RunEnded | ToolStarted | ToolUpdated | ToolFinished
+_Event = RunStarted | SideEvent | RunEnded
 _Entry = _Event | TextEntry | CallEntry | None
 """None is what has been overtaken."""
 
@@ -106,7 +105,7 @@ class RunLog:
         """Return one entry; *index* is below the length."""
         return self._entries[index]
 
-    def append(self, event: RunStarted | RunEnded | ToolEvent) -> None:
+    def append(self, event: _Event) -> None:
         """Note *event*; a tool's newest state takes the place of its older one."""
         if isinstance(event, (ToolUpdated, ToolFinished)):
             overtaken = self._updates.pop(event.call_id, None)

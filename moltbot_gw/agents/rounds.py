@@ -10,6 +10,7 @@ from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.speech import Speech
 from moltbot_gw.agents.toolcalls import check_calls
 from moltbot_gw.agents.toolrunner import ToolRunner
+from moltbot_gw.agents.usage import add_usage
 from moltbot_gw.errors import TooManyRounds
 from moltbot_gw.events import Completion, Usage
 from moltbot_gw.messages import (
@@ -122,7 +123,7 @@ class Rounds:
 
         completion = await self._speak(call, begin)
         self._run.end_round()
-        self.usage = _sum(self.usage, completion.usage)
+        self.usage = add_usage(self.usage, completion.usage)
         self.context = completion.usage
         return completion, self._speech.calls() if self._speech else ()
 
@@ -141,17 +142,3 @@ class Rounds:
         results, self._results = self._results, ()
         await self._keep(results)
         return results
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
-        completion_tokens=one.completion_tokens + other.completion_tokens,
-        total_tokens=one.total_tokens + other.total_tokens,
-        cached_tokens=_add(one.cached_tokens, other.cached_tokens),
-        reasoning_tokens=_add(one.reasoning_tokens, other.reasoning_tokens),
-    )
-
-
-def _add(one: int | None, other: int | None) -> int | None:
-    return None if one is None and other is None else (one or 0) + (other or 0)

@@ -29,9 +29,9 @@ from moltbot_gw.events import (
     RunEnded,
     RunOutcome,
     RunStarted,
+    SideEvent,
     TextDelta,
     ToolCallDelta,
-    ToolEvent,
 )
 from moltbot_gw.interfaces import IRunSink, IRunSubscriber
 from moltbot_gw.messages import ToolCall
@@ -101,8 +101,8 @@ class Run:
         if self._speech.finish():
             self._wake()
 
-    def tell(self, event: ToolEvent) -> None:
-        """Let readers know of the agent's tools at work."""
+    def tell(self, event: SideEvent) -> None:
+        """Let those who watch know what happens beside the words."""
         if self.outcome is None:
             self._tell(event)
 
@@ -243,7 +243,7 @@ class Run:
 
     # -- inside
 
-    def _tell(self, event: RunStarted | RunEnded | ToolEvent) -> None:
+    def _tell(self, event: RunStarted | RunEnded | SideEvent) -> None:
         self.log.append(event)
         self._wake()
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from moltbot_gw.agents.compacting import compact_session
 from moltbot_gw.agents.execution import Execution
 from moltbot_gw.agents.finished import FinishedRuns
 from moltbot_gw.agents.keyed import KeyedRuns
@@ -16,13 +17,10 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.setup import AgentSetup
-from moltbot_gw.agents.turns import has_images
 from moltbot_gw.errors import (
     Draining,
-    InvalidRequest,
     KeyReused,
     ModelNotFound,
-    ProviderFailed,
 )
 from moltbot_gw.events import RunOutcome
 from moltbot_gw.interfaces import ISessionStore
@@ -63,6 +61,7 @@ class AgentService:
         self._finished = FinishedRuns(clock)
         self._runs: dict[str, Run] = {}
         self._observers: list[Callable[[Run], None]] = []
+        self._compactions: list[Deferred[str]] = []
         self._draining = False
         self._idle: Deferred[None] | None = None
 
@@ -100,16 +99,7 @@ class AgentService:
         if self._draining:
             raise Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
         model = request.model or agent.model
-        if model.provider not in setup.providers:
-            raise ProviderFailed(
-                f'Agent "{agent.id}" uses the model {model}, but the provider'
-                f' "{model.provider}" is not configured (models.providers).'
-            )
-        if has_images(request.messages) and not model.accepts_images:
-            raise InvalidRequest(
-                f'messages: the model of agent "{agent.id}" does not take images.',
-                param="messages",
-            )
+        setup.candidates(model, agent, request.messages)
         if request.run_id in self._runs:
             raise KeyReused("A run with this id is running.", param="idempotencyKey")
         ticket = self._lanes.enter(request.store_key, nested=request.nested)
@@ -172,6 +162,30 @@ class AgentService:
         """
         return self._finished.when_ended(run_id)
 
+    async def compact(self, store_key: str, instructions: str) -> str:
+        """Summarise a session now, and return what to say of it; see ``compacting``.
+
+        Raises ``GatewayError``.
+        """
+        if self._draining:
+            raise Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
+        working = Deferred.fromCoroutine(
+            compact_session(
+                self.setup,
+                store=self._store,
+                lanes=self._lanes,
+                store_key=store_key,
+                instructions=instructions,
+            )
+        )
+        self._compactions.append(working)
+        try:
+            return await working
+        except CancelledError:
+            raise Draining("The gateway is stopping.") from None
+        finally:
+            self._compactions.remove(working)
+
     async def drain(self, seconds: float) -> None:
         """Take no new run, let the running ones finish, cancel what is left then.
 
@@ -182,6 +196,8 @@ class AgentService:
         self._draining = True
         error = Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
         self._lanes.refuse_waiting(error)
+        for compaction in tuple(self._compactions):
+            compaction.cancel()
         if not self._runs:
             return
         _log.info("waiting for what still runs: {count}", count=len(self._runs))

@@ -7,11 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping
 import attrs
 
 from moltbot_gw.agents.catalog import ModelRef
+from moltbot_gw.agents.context import Compactor
+from moltbot_gw.agents.failover import Candidate, Failover, find_candidates
+from moltbot_gw.agents.pictures import has_images
 from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.agents.toolrunner import ToolLimits
+from moltbot_gw.errors import InvalidRequest, ProviderFailed
 from moltbot_gw.interfaces import IModelProvider
+from moltbot_gw.messages import Message
 from moltbot_gw.stored import SessionSettings
 
 
@@ -29,6 +34,8 @@ class AgentSetup:
     fresh_after_ms: Callable[[str], int]
     max_run_bytes: int
     prepare_workspace: Callable[[Agent], Awaitable[None]]
+    failover: Failover
+    compactor: Compactor
     toolbox: Toolbox = attrs.Factory(Toolbox)
     tool_limits: ToolLimits = attrs.Factory(ToolLimits)
     verbose: str | None = None
@@ -54,6 +61,33 @@ class AgentSetup:
             if known and self.roster.catalog.allows(wanted, agent.model):
                 return wanted
         return agent.model
+
+    def candidates(
+        self, model: ModelRef, agent: Agent, news: tuple[Message, ...]
+    ) -> tuple[Candidate, ...]:
+        """Return what to try for a run of *agent* with *model* that adds *news*.
+
+        Raises ``InvalidRequest`` for pictures that none of them takes, and
+        ``ProviderFailed`` when none has a provider.
+        """
+        shows = has_images(news)
+        found = find_candidates(
+            model,
+            agent,
+            catalog=self.roster.catalog,
+            providers=self.providers,
+            with_images=shows,
+        )
+        if found:
+            return found
+        if shows and model.provider in self.providers:
+            raise InvalidRequest(
+                f"messages: the model {model} does not take images.", param="messages"
+            )
+        raise ProviderFailed(
+            f'Agent "{agent.id}" uses the model {model}, but the provider'
+            f' "{model.provider}" is not configured (models.providers).'
+        )
 
     def shows_tools(self, settings: SessionSettings) -> bool:
         """Whether those who watch a session are told of tools."""

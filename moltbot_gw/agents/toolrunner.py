@@ -55,17 +55,13 @@ ContextMaker = Callable[[str, Callable[[str], None]], ToolContext]
 
 @attrs.define(kw_only=True, eq=False)
 class ToolRunner:
-    """Makes the calls of one run; *tell* shows watchers what happens.
-
-    Results show pictures only if the model *accepts_images*.
-    """
+    """Makes the calls of one run; *tell* shows watchers what happens."""
 
     tools: Mapping[str, Tool]
     context: ContextMaker
     tell: Callable[[ToolEvent], None]
     clock: IReactorTime
     limits: ToolLimits
-    accepts_images: bool = False
     _bytes: int = attrs.field(default=0, init=False)
 
     async def run(self, calls: tuple[ToolCall, ...]) -> tuple[ToolMessage, ...]:
@@ -122,11 +118,8 @@ class ToolRunner:
             work.finish(result.content)
 
     def _bounded(self, message: ToolMessage) -> ToolMessage:
-        content = message.content
-        if not self.accepts_images:
-            content = _without_images(content)
         left = min(self.limits.result_bytes, self.limits.run_bytes - self._bytes)
-        content, size = _cut(content, max(left, 0))
+        content, size = _cut(message.content, max(left, 0))
         self._bytes += size
         return msgspec.structs.replace(message, content=content)
 
@@ -234,17 +227,6 @@ def _short_value(value: Any) -> Any:
 
 def _short(text: str, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _without_images(content: Content) -> Content:
-    if isinstance(content, str):
-        return content
-    return tuple(
-        TextPart("[a picture; this model takes none]")
-        if isinstance(part, ImagePart)
-        else part
-        for part in content
-    )
 
 
 def _cut(content: Content, max_bytes: int) -> tuple[Content, int]:

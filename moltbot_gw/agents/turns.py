@@ -5,7 +5,6 @@ from __future__ import annotations
 from moltbot_gw.errors import InvalidRequest
 from moltbot_gw.messages import (
     AssistantMessage,
-    ImagePart,
     Message,
     ToolMessage,
     UserMessage,
@@ -73,14 +72,3 @@ def _answers(messages: tuple[Message, ...]) -> int:
         if not isinstance(message, ToolMessage):
             return count
     return len(messages)
-
-
-def has_images(messages: tuple[Message, ...]) -> bool:
-    """Whether any of *messages* shows a picture."""
-    return any(
-        isinstance(part, ImagePart)
-        for message in messages
-        if not isinstance(message, AssistantMessage)
-        and not isinstance(message.content, str)
-        for part in message.content
-    )

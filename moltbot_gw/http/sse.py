@@ -11,11 +11,9 @@ from moltbot_gw.agents.run import Run
 from moltbot_gw.events import (
     ReasoningDelta,
     RunEnded,
+    RunStarted,
     TextDelta,
     ToolCallDelta,
-    ToolFinished,
-    ToolStarted,
-    ToolUpdated,
 )
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.interfaces import IRunSubscriber
@@ -124,8 +122,8 @@ class SSEStream:
                 if error is not None and not self._started:
                     self._fail(error)
                     return []
-            elif isinstance(event, (ToolStarted, ToolUpdated, ToolFinished)):
-                continue  # OpenAI's clients know nothing of the agent's own tools
+            elif not isinstance(event, RunStarted):
+                continue  # OpenAI's clients know nothing of what happens beside
             records.append(self._renderer.render(event))
         return records
 

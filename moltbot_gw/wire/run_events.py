@@ -1,6 +1,6 @@
 """Runs as the ``agent`` and ``chat`` events of the gateway protocol, version 3.
 
-An ``agent`` payload is ``{runId, seq, stream, ts, data, sessionKey}``; three streams:
+An ``agent`` payload is ``{runId, seq, stream, ts, data, sessionKey}``; five streams:
 
 ``lifecycle``
     ``{phase: "start", startedAt}``, ``{phase: "end", startedAt?, endedAt, aborted?}``,
@@ -9,6 +9,10 @@ An ``agent`` payload is ``{runId, seq, stream, ts, data, sessionKey}``; three st
     ``{phase: "start", name, toolCallId, args}``, ``{phase: "update", name, toolCallId,
     partialResult}``, ``{phase: "result", name, toolCallId, meta?, isError, result}``;
     results are ``{content: [{type: "text", text}]}``
+``compaction``
+    ``{phase: "start"}``, ``{phase: "end", willRetry}``
+``attempt`` (ours)
+    ``{phase: "failed", model, reason, message, nextModel?}``: a model that failed
 ``assistant``
     ``{text, delta}``: the whole text so far, and what is new of it; *text* is left out
     of a very long answer
@@ -28,7 +32,15 @@ from typing import Any
 import msgspec
 
 from moltbot_gw.errors import RunAborted
-from moltbot_gw.events import RunOutcome, ToolEvent, ToolStarted, ToolUpdated
+from moltbot_gw.events import (
+    AttemptFailed,
+    CompactionEnded,
+    CompactionEvent,
+    RunOutcome,
+    ToolEvent,
+    ToolStarted,
+    ToolUpdated,
+)
 
 Payload = dict[str, Any]
 """Ready for a JSON encoder."""
@@ -83,6 +95,25 @@ class LifecycleEvents:
             if event.label is not None:
                 data["meta"] = event.label
         return self._payload(seq, now_ms, "tool", data)
+
+    def compaction(self, seq: int, now_ms: int, event: CompactionEvent) -> Payload:
+        """The older part of the conversation is being summarised, or was."""
+        data: Payload = {"phase": "start"}
+        if isinstance(event, CompactionEnded):
+            data = {"phase": "end", "willRetry": event.will_retry}
+        return self._payload(seq, now_ms, "compaction", data)
+
+    def attempt(self, seq: int, now_ms: int, event: AttemptFailed) -> Payload:
+        """A model has failed before its first word."""
+        data: Payload = {
+            "phase": "failed",
+            "model": event.model,
+            "reason": event.reason,
+            "message": event.message[:MAX_ERROR_CHARS],
+        }
+        if event.next_model is not None:
+            data["nextModel"] = event.next_model
+        return self._payload(seq, now_ms, "attempt", data)
 
     def ended(self, seq: int, now_ms: int, outcome: RunOutcome) -> Payload:
         """The run is over."""

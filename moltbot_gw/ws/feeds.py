@@ -21,6 +21,9 @@ from zope.interface import implementer
 from moltbot_gw.agents.log import Cursor, Position
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import (
+    AttemptFailed,
+    CompactionEnded,
+    CompactionStarted,
     RunEnded,
     RunEvent,
     RunOutcome,
@@ -195,6 +198,12 @@ class RunFeed:
         if isinstance(event, _TOOL_EVENTS) and self.run.shows_tools:
             tool = self._agent.tool(self._seq, now_ms, event)
             return (EventFrame(_AGENT, encode_payload(tool)),)
+        if isinstance(event, (CompactionStarted, CompactionEnded)):
+            told = self._agent.compaction(self._seq, now_ms, event)
+            return (EventFrame(_AGENT, encode_payload(told)),)
+        if isinstance(event, AttemptFailed):
+            told = self._agent.attempt(self._seq, now_ms, event)
+            return (EventFrame(_AGENT, encode_payload(told)),)
         if not isinstance(event, TextDelta):
             return ()
         text = None

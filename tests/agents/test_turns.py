@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from moltbot_gw.agents.turns import has_images, news_of, without_retry
+from moltbot_gw.agents.pictures import has_images
+from moltbot_gw.agents.turns import news_of, without_retry
 from moltbot_gw.errors import InvalidRequest
 from moltbot_gw.messages import (
     AssistantMessage,
