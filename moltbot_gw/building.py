@@ -16,6 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from moltbot_gw.agents.allowlist import Allowlist
+from moltbot_gw.agents.approvals import Approvals
 from moltbot_gw.agents.cooldowns import CooldownPolicy
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.providerhealth import ProviderHealth
@@ -52,7 +54,7 @@ from moltbot_gw.sessions import (
     fresh_after_ms,
     session_kind,
 )
-from moltbot_gw.settings import LOG_FOLDER, STORE_FILE, Settings
+from moltbot_gw.settings import ALLOWLIST_FILE, LOG_FOLDER, STORE_FILE, Settings
 from moltbot_gw.statelock import StateLock
 
 _log = Logger()
@@ -106,6 +108,12 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
         agents=agents,
         store=store,
         limiter=limiter,
+        approvals=Approvals(clock=reactor, unix_time=time.time),
+        allowlist=Allowlist(
+            settings.state / ALLOWLIST_FILE,
+            unix_time=time.time,
+            run_in_thread=run_in_thread,
+        ),
         host=socket.gethostname(),
         reactor=reactor,
         unix_time=time.time,

@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
 from moltbot_gw import __version__
+from moltbot_gw.agents.allowlist import Allowlist
+from moltbot_gw.agents.approvals import Approvals
 from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.toolpolicy import ToolPolicies
@@ -42,6 +44,7 @@ from moltbot_gw.ws.methods import (
     usage,
 )
 from moltbot_gw.ws.methods.agent import AgentMethods
+from moltbot_gw.ws.methods.approvals import ApprovalMethods
 from moltbot_gw.ws.methods.chat import ChatMethods
 from moltbot_gw.ws.methods.config import ConfigMethods
 from moltbot_gw.ws.methods.devices import DeviceMethods, resolved_event
@@ -73,6 +76,8 @@ def build_control_plane(
     agents: AgentService,
     store: ISessionStore,
     limiter: AuthLimiter,
+    approvals: Approvals,
+    allowlist: Allowlist,
     host: str,
     reactor: Any,
     unix_time: Callable[[], float],
@@ -108,6 +113,12 @@ def build_control_plane(
         [
             *_served(shared, states, pairing, find_log),
             *_model_methods(shared, provider_health),
+            *ApprovalMethods(
+                approvals=approvals,
+                allowlist=allowlist,
+                hub=shared.hub,
+                unix_time=unix_time,
+            ).methods(),
             *unserved.methods(
                 hub=shared.hub,
                 unix_time=unix_time,

@@ -23,6 +23,7 @@ from moltbot_gw.config import (
 from moltbot_gw.refusal import StartRefused
 
 STORE_FILE = "sessions.sqlite3"
+ALLOWLIST_FILE = "exec-approvals.json"
 LOG_FOLDER = "logs"
 DEV_FOLDER = ".clawdbot-dev"
 DEV_PORT = 19001

@@ -35,6 +35,8 @@ EVENTS = (
     "heartbeat",
     "device.pair.requested",
     "device.pair.resolved",
+    "exec.approval.requested",
+    "exec.approval.resolved",
     "talk.mode",
     "voicewake.changed",
 )

@@ -13,13 +13,15 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress
 
+from moltbot_gw.agents.allowlist import Allowlist
+from moltbot_gw.agents.approvals import Approvals
 from moltbot_gw.agents.cooldowns import CooldownPolicy
 from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.config import Secret
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.http.root import Root
-from moltbot_gw.settings import CommandLine, Settings, load_settings
+from moltbot_gw.settings import ALLOWLIST_FILE, CommandLine, Settings, load_settings
 from tests.support.gateway import Connection, Gateway
 from tests.support.http_client import TOKEN
 from tests.support.ws_frames import (
@@ -174,6 +176,7 @@ class Control(Gateway):
             clock=self.clock,
             unix_time=self.unix_time,
         )
+        self.approvals = Approvals(clock=self.clock, unix_time=self.unix_time)
         self.control = self._build_control(self._settings(config or {}))
         self.site.resource = Root(self.site.resource, self.control.resource)
 
@@ -229,6 +232,12 @@ class Control(Gateway):
             agents=self.agents,
             store=self.store,
             limiter=self.limiter,
+            approvals=self.approvals,
+            allowlist=Allowlist(
+                settings.state / ALLOWLIST_FILE,
+                unix_time=self.unix_time,
+                run_in_thread=self._run_in_thread,
+            ),
             host="box",
             reactor=self.clock,
             unix_time=self.unix_time,

@@ -9,11 +9,9 @@ Source: upstream ``src/gateway/server-methods/``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.ws.calls import (
     AnyParams,
     Call,
@@ -31,8 +29,6 @@ DEFAULT_TRIGGERS = ("clawd", "claude", "computer")
 MAX_TRIGGERS = 32
 MAX_TRIGGER_CHARS = 64
 MAX_NAME_CHARS = 80
-
-_NOTHING_HASH = sha256(b"").hexdigest()
 
 _FIXED: tuple[tuple[str, Right, Any], ...] = (
     ("node.pair.list", "pairing", {"pending": [], "paired": []}),
@@ -82,7 +78,6 @@ _INVALID: tuple[tuple[Right, str, tuple[str, ...]], ...] = (
         "web login provider is not available",
         ("web.login.start", "web.login.wait"),
     ),
-    ("approvals", "unknown approval id", ("exec.approval.resolve",)),
     (
         "admin",
         "wizard not found",
@@ -174,24 +169,6 @@ class UnservedMethods:
             "skills": [],
         }
 
-    async def approvals(self, call: Call, params: AnyParams) -> Any:
-        return {
-            "path": str(self._state / "exec-approvals.json"),
-            "exists": False,
-            "hash": _NOTHING_HASH,
-            "file": {"version": 1, "agents": {}},
-        }
-
-    async def approval_request(self, call: Call, params: AnyParams) -> Any:
-        """Nobody decides, so the answer comes at once: no decision."""
-        now_ms = self._now_ms()
-        return {
-            "id": new_uuid(),
-            "decision": None,
-            "createdAtMs": now_ms,
-            "expiresAtMs": now_ms,
-        }
-
     async def tts_status(self, call: Call, params: AnyParams) -> Any:
         return {
             "enabled": False,
@@ -253,9 +230,6 @@ def methods(
         _method("channels.status", "read", does.channels_status),
         _method("cron.status", "read", does.cron_status),
         _method("skills.status", "read", does.skills_status),
-        _method("exec.approvals.get", "admin", does.approvals),
-        _method("exec.approvals.set", "admin", does.approvals),
-        _method("exec.approval.request", "approvals", does.approval_request),
         _method("tts.status", "read", does.tts_status),
         _method("voicewake.get", "read", does.voicewake_get),
         _method("talk.mode", "write", does.talk_mode, TalkModeParams),

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -58,16 +57,6 @@ def scoped(right: str) -> Any:
             },
         ),
         ("skills.bins", "node", {"bins": []}),
-        (
-            "exec.approvals.get",
-            "admin",
-            {
-                "path": "/state/exec-approvals.json",
-                "exists": False,
-                "hash": sha256(b"").hexdigest(),
-                "file": {"version": 1, "agents": {}},
-            },
-        ),
         (
             "tts.status",
             "read",
@@ -146,12 +135,6 @@ def test_there_is_nothing_to_show(
         ("skills.update", "admin", "UNAVAILABLE", "skills are not available"),
         ("exec.approvals.node.get", "admin", "UNAVAILABLE", "nodes are not available"),
         ("exec.approvals.node.set", "admin", "UNAVAILABLE", "nodes are not available"),
-        (
-            "exec.approval.resolve",
-            "approvals",
-            "INVALID_REQUEST",
-            "unknown approval id",
-        ),
         ("wizard.start", "admin", "UNAVAILABLE", "the setup wizard is not available"),
         ("wizard.next", "admin", "INVALID_REQUEST", "wizard not found"),
         ("wizard.cancel", "admin", "INVALID_REQUEST", "wizard not found"),
@@ -173,17 +156,6 @@ def test_no_node_is_connected(desk: Desk) -> None:
         "message": "node not connected",
         "details": {"code": "NOT_CONNECTED"},
     }
-
-
-def test_approvals_are_not_kept(desk: Desk) -> None:
-    params = {"file": {"version": 1, "agents": {"main": {}}}}
-    assert desk.ask("exec.approvals.set", params) == desk.ask("exec.approvals.get")
-
-
-def test_nobody_decides_about_an_approval(desk: Desk) -> None:
-    told = desk.ask("exec.approval.request", {"command": "ls"}, caller_of("approvals"))
-    assert told.pop("id")
-    assert told == {"decision": None, "createdAtMs": NOW_MS, "expiresAtMs": NOW_MS}
 
 
 @pytest.mark.parametrize(
@@ -261,16 +233,14 @@ WRITE = """node.invoke talk.mode tts.enable tts.disable tts.setProvider tts.conv
 voicewake.set send browser.request"""
 PAIRING = """node.pair.request node.pair.list node.pair.approve node.pair.reject
 node.pair.verify node.rename"""
-APPROVALS = "exec.approval.request exec.approval.resolve"
 ADMINS = """channels.logout web.login.start web.login.wait cron.add cron.update
-cron.remove cron.run skills.install skills.update exec.approvals.get exec.approvals.set
+cron.remove cron.run skills.install skills.update
 exec.approvals.node.get exec.approvals.node.set wizard.start wizard.next wizard.cancel
 wizard.status update.run poll"""
 RIGHTS = {
     "read": (READ, ("pairing", "approvals")),
     "write": (WRITE, ("read", "pairing", "approvals")),
     "pairing": (PAIRING, ("write", "approvals")),
-    "approvals": (APPROVALS, ("write", "pairing")),
     "admin": (ADMINS, ("write", "pairing", "approvals")),
 }
 
