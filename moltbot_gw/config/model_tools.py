@@ -53,6 +53,10 @@ class Exec(Section, frozen=True, kw_only=True):
     node: Text = None
     path_prepend: Strings | None = None
     safe_bins: Strings | None = None
+    pass_env: Annotated[
+        Strings | None,
+        ours("variables that commands get though they are called like secrets"),
+    ] = None
     background_ms: Positive | None = None
     timeout_sec: Positive | None = None
     cleanup_ms: Positive | None = None
