@@ -72,6 +72,7 @@ class Hub:
         self._closing = False
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = clock
+        self.on_joined: Callable[[Member], None] = lambda member: None
         self.on_gone: Callable[[Caller], None] = lambda caller: None
         agents.observe(self._begin_feed)
 
@@ -96,6 +97,7 @@ class Hub:
         self._members[member.caller.conn_id] = member
         if not self._ticking.running:
             self._ticking.start(TICK_SECONDS, now=False)
+        self.on_joined(member)
         if self._closing:  # its handshake has outlived the goodbye to all others
             member.say_goodbye(STOPPING)
 
@@ -130,9 +132,15 @@ class Hub:
             return
         state = State(key or name, name, encode_payload(payload), version)
         for member in tuple(self._members.values()):
-            caller = member.caller
-            if right is None or (caller.role != "node" and caller.may(right)):
+            if right is None or _has(member.caller, right):
                 member.outbox.state(state)
+
+    def tell(
+        self, member: Member, name: str, payload: Any, *, key: str, right: Right
+    ) -> None:
+        """Tell one client a state that it has missed, if it has the *right* to it."""
+        if _has(member.caller, right):
+            member.outbox.state(State(key, name, encode_payload(payload)))
 
     def dismiss(self, device_id: str, role: str) -> None:
         """Close the connections that a device has in *role*, in the next turn.
@@ -181,3 +189,7 @@ class Hub:
 
     def _tick(self) -> None:
         self.broadcast("tick", {"ts": int(self._unix_time() * 1000)})
+
+
+def _has(caller: Caller, right: Right) -> bool:
+    return caller.role != "node" and caller.may(right)

@@ -20,11 +20,14 @@ from moltbot_gw.agents.approvals import (
     Decision,
     Question,
 )
-from moltbot_gw.ws.calls import Call, Caller, Method, NoParams, Params, invalid
-from moltbot_gw.ws.hub import Hub
+from moltbot_gw.ws.calls import Call, Caller, Method, NoParams, Params, Right, invalid
+from moltbot_gw.ws.hub import Hub, Member
 from moltbot_gw.ws.shield import to_the_end
 
 MAX_WAIT_MS = 3_600_000
+
+_RIGHT: Right = "approvals"
+_REQUESTED, _RESOLVED = "exec.approval.requested", "exec.approval.resolved"
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Command = Annotated[str, Meta(min_length=1, max_length=100_000)]
@@ -79,6 +82,7 @@ class ApprovalMethods:
         self._hub = hub
         self._unix_time = unix_time
         approvals.observe(self._requested, self._resolved)
+        hub.on_joined = self._joined
 
     def methods(self) -> list[Method]:
         """Return the methods of this module."""
@@ -139,23 +143,8 @@ class ApprovalMethods:
         return {"ok": True}
 
     def _requested(self, question: Question) -> None:
-        request = question.request
-        payload = {
-            "id": question.id,
-            "request": {
-                "command": request.command,
-                "cwd": request.cwd,
-                "host": request.host,
-                "security": request.security,
-                "ask": request.ask,
-                "agentId": request.agent_id,
-                "resolvedPath": request.resolved_path,
-                "sessionKey": request.session_key,
-            },
-            "createdAtMs": question.created_at_ms,
-            "expiresAtMs": question.expires_at_ms,
-        }
-        self._tell("requested", question.id, payload)
+        key = _key(_REQUESTED, question.id)
+        self._hub.broadcast(_REQUESTED, _asked(question), key=key, right=_RIGHT)
 
     def _resolved(self, answer: Answer) -> None:
         payload = {
@@ -164,11 +153,37 @@ class ApprovalMethods:
             "resolvedBy": answer.by,
             "ts": answer.at_ms,
         }
-        self._tell("resolved", answer.id, payload)
+        key = _key(_RESOLVED, answer.id)
+        self._hub.broadcast(_RESOLVED, payload, key=key, right=_RIGHT)
 
-    def _tell(self, what: str, id: str, payload: Any) -> None:
-        name = f"exec.approval.{what}"
-        self._hub.broadcast(name, payload, key=f"{name}:{id}", right="approvals")
+    def _joined(self, member: Member) -> None:
+        """Tell a newcomer what waits: he may have come because of it."""
+        for question in self._approvals.waiting:
+            key, asked = _key(_REQUESTED, question.id), _asked(question)
+            self._hub.tell(member, _REQUESTED, asked, key=key, right=_RIGHT)
+
+
+def _key(name: str, id: str) -> str:
+    return f"{name}:{id}"
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    request = question.request
+    return {
+        "id": question.id,
+        "request": {
+            "command": request.command,
+            "cwd": request.cwd,
+            "host": request.host,
+            "security": request.security,
+            "ask": request.ask,
+            "agentId": request.agent_id,
+            "resolvedPath": request.resolved_path,
+            "sessionKey": request.session_key,
+        },
+        "createdAtMs": question.created_at_ms,
+        "expiresAtMs": question.expires_at_ms,
+    }
 
 
 def _shown(snapshot: Snapshot) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from moltbot_gw.agents.approvals import Answer, ApprovalRequest
-from tests.support.control import JSON, Client, Control
+from tests.support.control import JSON, Client, Control, connect_params
+from tests.ws.connecting import connect_frame
 
 SCOPE = ["operator.approvals"]
 REQUEST = ApprovalRequest(
@@ -78,6 +79,21 @@ def test_a_question_is_told_to_those_who_decide(
     }
     names = ("exec.approval.requested", "exec.approval.resolved")
     assert [other.events(*names) for other in others] == [[], []]
+
+
+def test_whoever_comes_later_is_told_what_waits(control: Control) -> None:
+    asked = ask(control)
+    late, reader = control.client(), control.client()
+    for client, scopes in ((late, SCOPE), (reader, ["operator.read"])):
+        client.send(connect_frame(connect_params(scopes=scopes)))
+    control.advance(0)
+    [_, hello, event] = late.messages()
+    assert hello["ok"]
+    assert event["event"] == "exec.approval.requested"
+    assert event["payload"]["id"] == "q"
+    assert reader.events("exec.approval.requested") == []
+    assert resolve(late, "allow-once")["ok"]
+    assert taken(asked).decision == "allow-once"
 
 
 @pytest.mark.parametrize("decision", ["allow-once", "allow-always", "deny"])
