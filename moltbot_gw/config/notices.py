@@ -9,7 +9,18 @@ from .issues import Fault, Place, dotted
 from .toolnotices import find_odd_lists
 from .tree import find_value, has_place
 
-_TOOLS = ("profile", "allow", "alsoAllow", "deny", "byProvider", "sandbox")
+_TOOLS = ("profile", "allow", "alsoAllow", "deny", "byProvider", "sandbox", "exec")
+_EXEC = (
+    "host",
+    "security",
+    "ask",
+    "pathPrepend",
+    "passEnv",
+    "backgroundMs",
+    "timeoutSec",
+    "cleanupMs",
+    "notifyOnExit",
+)
 _SERVED: dict[Place, tuple[str, ...]] = {
     (): (
         "gateway",
@@ -35,6 +46,7 @@ _SERVED: dict[Place, tuple[str, ...]] = {
     ("auth",): ("cooldowns",),
     ("gateway", "controlUi"): ("allowedOrigins",),
     ("tools",): (*_TOOLS, "subagents"),
+    ("tools", "exec"): _EXEC,
 }
 """Sections of which only these keys are served."""
 
@@ -98,6 +110,10 @@ def _unserved_places(tree: Any) -> Iterator[Place]:
         for key in agent:
             if key not in _SERVED_OF_AGENT:
                 yield ("agents", "list", index, key)
-        for key in agent.get("tools") or ():
+        tools = agent.get("tools") or {}
+        for key in tools:
             if key not in _TOOLS:
                 yield ("agents", "list", index, "tools", key)
+        for key in tools.get("exec") or ():
+            if key not in _EXEC:
+                yield ("agents", "list", index, "tools", "exec", key)

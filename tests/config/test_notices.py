@@ -73,3 +73,13 @@ def test_unserved_settings_of_tools_are_mentioned(tmp_path: Path) -> None:
         "tools.elevated",
         "tools.media",
     ]
+
+
+def test_what_commands_do_not_heed_is_told(tmp_path: Path) -> None:
+    served = {"host": "gateway", "security": "full", "ask": "off", "timeoutSec": 1}
+    tree = {
+        "tools": {"exec": {**served, "safeBins": ["jq"]}},
+        "agents": {"list": [{"id": "a", "tools": {"exec": {**served, "node": "n"}}}]},
+    }
+    names = [line.split('"')[1] for line in load(tmp_path, tree).notices]
+    assert sorted(names) == ["agents.list.0.tools.exec.node", "tools.exec.safeBins"]

@@ -14,7 +14,8 @@ from twisted.internet.defer import CancelledError
 
 from moltbot_gw.tooling import ToolFailed
 from moltbot_gw.tools.process_output import MAX_OUTPUT_CHARS
-from tests.integration.waiting import socket_test, until, until_true
+from tests.integration.waiting import next_turn, socket_test, until, until_true
+from tests.support.gateway import LogTape
 from tests.tools.shop import FULL, Shop, SlowTime, is_alive
 
 MakeShop = Callable[..., Shop]
@@ -174,6 +175,25 @@ async def test_cancelling_leaves_no_process(
     with pytest.raises(CancelledError):
         await running
     await until(lambda: not any(is_alive(pid) for pid in pids))
+
+
+@pytest.mark.parametrize("pty", [False, True])
+@pytest.mark.parametrize("turns", range(4))
+@socket_test
+async def test_a_command_that_has_hardly_begun_is_cancelled_too(
+    make_shop: MakeShop, turns: int, pty: bool
+) -> None:
+    shop = make_shop(FULL)
+    with LogTape() as tape:
+        running = shop.begin("sleep 1000", pty=pty)
+        await until(lambda: tape.lines)
+    pid = int(tape.lines[0].split()[-1])
+    for _ in range(turns):
+        await next_turn()
+    running.cancel()
+    with pytest.raises(CancelledError):
+        await running
+    assert not is_alive(pid)
 
 
 @socket_test
