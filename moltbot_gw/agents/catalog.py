@@ -13,6 +13,7 @@ class ModelRef(msgspec.Struct, frozen=True):
     """A model by its provider: ``provider/model``; the model's id may hold slashes.
 
     *context_window* is in tokens, None where nothing is known of the model.
+    *takes_tools* is false only for one that is said to fail when it is offered tools.
     """
 
     provider: str
@@ -101,5 +102,6 @@ def _known(provider: str, model: ModelEntry) -> KnownModel:
         accepts_images="image" in model.input,
         reasons=model.reasoning,
         context_window=model.context_window,
+        takes_tools=model.compat.supports_tools is not False,
     )
     return KnownModel(ref=ref, name=model.name, input=model.input, cost=model.cost)

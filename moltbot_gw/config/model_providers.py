@@ -36,6 +36,9 @@ class Compat(Section, frozen=True, kw_only=True):
     supports_developer_role: Flag = None
     supports_reasoning_effort: Flag = None
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+    supports_tools: Annotated[
+        Flag, ours("false: the model is offered no tools of its agent")
+    ] = None
 
 
 class ModelEntry(Section, frozen=True, kw_only=True):

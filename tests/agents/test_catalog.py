@@ -47,6 +47,19 @@ def test_nothing_configured_means_no_models(tmp_path: Path) -> None:
     assert (catalog.models, dict(catalog.aliases)) == ([], {})
 
 
+@pytest.mark.parametrize(
+    ("compat", "takes"),
+    [({}, True), ({"supportsTools": True}, True), ({"supportsTools": False}, False)],
+)
+def test_model_takes_tools_unless_its_entry_says_no(
+    tmp_path: Path, compat: dict[str, bool], takes: bool
+) -> None:
+    model = {"id": "m", "name": "M", "compat": compat}
+    catalog = catalog_of(tmp_path, {"p": {"baseUrl": "http://x", "models": [model]}})
+    assert catalog.find("p/m").takes_tools is takes
+    assert catalog.find("p/unheard").takes_tools
+
+
 def test_entry_says_what_is_known_of_a_model(tmp_path: Path) -> None:
     catalog = catalog_of(tmp_path)
     ref = catalog.find("local/a")
