@@ -36,6 +36,13 @@ class Compat(Section, frozen=True, kw_only=True):
     supports_developer_role: Flag = None
     supports_reasoning_effort: Flag = None
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+    adaptive_thinking: Annotated[
+        Flag,
+        ours(
+            "anthropic-messages: an effort instead of a budget; default: by the"
+            " model's name"
+        ),
+    ] = None
     supports_tools: Annotated[
         Flag, ours("false: the model is offered no tools of its agent")
     ] = None

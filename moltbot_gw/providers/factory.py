@@ -199,4 +199,5 @@ def _limits(model: ModelEntry) -> ModelLimits:
     return ModelLimits(
         max_tokens=model.max_tokens,
         thinking=model.compat.supports_reasoning_effort is not False,
+        adaptive=model.compat.adaptive_thinking,
     )

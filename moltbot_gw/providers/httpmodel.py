@@ -80,14 +80,14 @@ class ModelFormat(msgspec.Struct, frozen=True, kw_only=True):
     """What is particular to one format of requests and answers.
 
     *encode* returns the body of a request for a stream, *decoder* a decoder for one
-    streamed answer.  *decode_reply* reads the whole answer of a server that does not
-    stream, or raises ``ProviderError``; *decode_error* reads the body of an error
-    status and never raises.
+    streamed answer of a model.  *decode_reply* reads the whole answer of a model on a
+    server that does not stream, or raises ``ProviderError``; *decode_error* reads the
+    body of an error status and never raises.
     """
 
     encode: Callable[[ModelRequest], bytes]
-    decoder: Callable[[], StreamDecoder]
-    decode_reply: Callable[[bytes], tuple[list[ModelEvent], FinishReason, Usage]]
+    decoder: Callable[[str], StreamDecoder]
+    decode_reply: Callable[[bytes, str], tuple[list[ModelEvent], FinishReason, Usage]]
     decode_error: Callable[[bytes], ProviderError]
 
 
@@ -140,11 +140,11 @@ class HTTPModel:
         is_json = content_type.split(b";")[0].strip().lower() == b"application/json"
         try:
             if is_json:
-                completion = await self._read_whole(response, sink)
+                completion = await self._read_whole(response, request.model, sink)
             else:
                 completion = await StreamingBody(
                     sink,
-                    self._format.decoder(),
+                    self._format.decoder(request.model),
                     self._clock,
                     self._settings.idle_timeout,
                 ).read(response)
@@ -193,12 +193,14 @@ class HTTPModel:
             if timer.active():
                 timer.cancel()
 
-    async def _read_whole(self, response: IResponse, sink: IRunSink) -> Completion:
+    async def _read_whole(
+        self, response: IResponse, model: str, sink: IRunSink
+    ) -> Completion:
         """Read an answer that is not streamed, from a server that does not stream."""
         body = await BoundedBody(
             MAX_REPLY_BYTES, self._clock, self._settings.idle_timeout, whole=True
         ).read(response)
-        events, reason, usage = self._format.decode_reply(body)
+        events, reason, usage = self._format.decode_reply(body, model)
         sink.extend(events)
         return Completion(finish_reason=reason, usage=usage)
 

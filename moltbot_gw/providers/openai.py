@@ -34,8 +34,8 @@ class OpenAIProvider:
         self._default_dialect = default_dialect
         chat_format = ModelFormat(
             encode=self._encode,
-            decoder=ChatStreamDecoder,
-            decode_reply=decode_reply,
+            decoder=lambda model: ChatStreamDecoder(),
+            decode_reply=lambda body, model: decode_reply(body),
             decode_error=decode_error,
         )
         self._model = HTTPModel(settings, chat_format, client, clock)

@@ -25,6 +25,10 @@ from moltbot_gw.wire.callpieces import MAX_CALLS
 from moltbot_gw.wire.openai import MAX_EVENT_BYTES, MAX_TOKENS, decode_error
 from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import SSEDecoder
+from moltbot_gw.wire.thoughts import Place, ThoughtKeeper
+
+API = "anthropic-messages"
+"""The name of the format, in configurations and in what is kept of a message."""
 
 _STOP_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -35,6 +39,9 @@ _STOP_REASONS: dict[str, FinishReason] = {
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
 }
+THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+"""The types of the blocks that are thoughts."""
+
 _PROMPT_COUNTS = (
     "input_tokens",
     "cache_read_input_tokens",
@@ -49,6 +56,7 @@ class _Delta(Struct, gc=False):
 
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
 
@@ -57,6 +65,8 @@ class _Block(Struct, gc=False):
     type: str = ""
     text: str | None = None
     thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
     id: str | None = None
     name: str | None = None
     input: Any = None
@@ -91,12 +101,13 @@ class MessageStreamDecoder:
 
     After each call: *finish_reason* is set once the model has said why it stopped,
     *usage* once some of it was reported, *done* once ``message_stop`` was seen.  A
-    stream is whole when *finish_reason* is set or *done* is true.
+    stream is whole when *finish_reason* is set or *done* is true.  *model* is the one
+    that was asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
         self._sse = SSEDecoder(MAX_EVENT_BYTES)
-        self._blocks = _Blocks()
+        self._blocks = _Blocks(model)
         self._counts = _Counts()
         self.finish_reason: FinishReason | None = None
         self.usage: Usage | None = None
@@ -160,7 +171,9 @@ class _Blocks:
     *_open* holds the blocks that have begun; None for those that are no call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._thoughts = ThoughtKeeper(API, model)
+        self._places: dict[int | None, Place] = {}
         self._open: dict[int | None, _Call | None] = {}
         self._call_ids: set[str] = set()
         self._without_arguments: list[int] = []
@@ -173,13 +186,21 @@ class _Blocks:
             raise ProviderError("a block began inside of a tool call")
         if max(len(self._open), len(self._call_ids)) >= MAX_CALLS:
             raise ProviderError(f"more than {MAX_CALLS} tool calls in one message")
-        is_call = block.type == "tool_use"
-        self._open[index] = self._begin_call(block) if is_call else None
-        if not is_call:
-            self._say(block.text, block.thinking)
+        self._places[index] = place = self._thoughts.begin()
+        if block.type == "tool_use":
+            call = self._open[index] = self._begin_call(block)
+            place.call(call.position)
+            return
+        self._open[index] = None
+        if block.type in THOUGHTS:
+            place.think(_thought(block))
+        elif block.text:
+            place.say(block.text)
+        self._say(block.text, block.thinking)
 
     def grow(self, index: int | None, delta: _Delta) -> None:
         self._say(delta.text, delta.thinking)
+        self._keep(index, delta)
         if not delta.partial_json:
             return
         if index not in self._open:
@@ -208,7 +229,11 @@ class _Blocks:
         for position in self._without_arguments:
             self._append(position, "{}")  # clients parse it as JSON
         self._without_arguments.clear()
-        return "tool_calls" if self._call_ids else "stop"
+        if not self._call_ids:
+            return "stop"
+        self._join()
+        self._events += self._thoughts.state()
+        return "tool_calls"
 
     def take(self) -> list[ModelEvent]:
         self._join()
@@ -220,6 +245,20 @@ class _Blocks:
             self._append(ReasoningDelta, thinking)
         if text:
             self._append(TextDelta, text)
+
+    def _keep(self, index: int | None, delta: _Delta) -> None:
+        """Note *delta* for the time when the message is sent back."""
+        place = self._places.get(index)
+        if place is None:
+            if not delta.text:
+                return
+            place = self._places[index] = self._thoughts.begin()
+        if delta.text:
+            place.say(delta.text)
+        if delta.thinking:
+            place.grow("thinking", delta.thinking)
+        if delta.signature:
+            place.grow("signature", delta.signature)
 
     def _begin_call(self, block: _Block) -> _Call:
         if not block.name:
@@ -285,7 +324,20 @@ def _member(wire: Any, name: str) -> Any:
     return wire.get(name) if isinstance(wire, dict) else None
 
 
-def decode_message(body: bytes) -> tuple[list[ModelEvent], FinishReason, Usage]:
+def _thought(block: _Block) -> dict[str, Any]:
+    """Return *block* as it came, without what it did not say."""
+    wire = {
+        "thinking": block.thinking,
+        "signature": block.signature,
+        "data": block.data,
+    }
+    said = {name: text for name, text in wire.items() if text is not None}
+    return {"type": block.type, **said}
+
+
+def decode_message(
+    body: bytes, model: str
+) -> tuple[list[ModelEvent], FinishReason, Usage]:
     """Read a whole, non-streamed message, from servers that do not stream."""
     try:
         reply = _reply_decoder.decode(body)
@@ -295,7 +347,7 @@ def decode_message(body: bytes) -> tuple[list[ModelEvent], FinishReason, Usage]:
         raise decode_error(body)
     if reply.content is None:
         raise ProviderError("the reply has no content")
-    blocks = _Blocks()
+    blocks = _Blocks(model)
     for index, block in enumerate(reply.content):
         blocks.begin(index, block)
         blocks.end(index)

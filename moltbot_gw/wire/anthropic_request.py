@@ -25,6 +25,8 @@ from moltbot_gw.messages import (
     ToolMessage,
     ToolSpec,
 )
+from moltbot_gw.wire.anthropic import API, THOUGHTS
+from moltbot_gw.wire.thoughts import Words, open_turn, recall
 
 DEFAULT_MAX_TOKENS = 8192
 """Of an answer, when neither the client nor the configuration says; one is required."""
@@ -39,8 +41,19 @@ _BUDGETS = {
     "high": 16384,
     "xhigh": 32768,
 }
+_EFFORTS = {
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+}
 _MIN_THINKING_TOP_P = 0.95
 _MAX_TEMPERATURE = 1.0
+
+# As in claude-opus-4-7, claude-4.7-opus, and claude-opus-4-20250514, which is a date.
+_CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?!\d)(?:[-.](\d{1,2})(?!\d))?")
+_FIRST_ADAPTIVE = (4, 7)
 
 _CACHED = {"type": "ephemeral"}
 _NO_WORDS = "(no words)"
@@ -56,10 +69,16 @@ _Block = dict[str, Any]
 
 
 class ModelLimits(Struct, frozen=True, kw_only=True):
-    """What a model can do: *max_tokens* of one answer, None if that is not known."""
+    """What a model can do: *max_tokens* of one answer, None if that is not known.
+
+    *adaptive* models measure their thoughts themselves, by an effort; they refuse a
+    budget and every sampling option, and some of them think unasked.  None leaves that
+    to the model's name: they are Claude 4.7 and later.
+    """
 
     max_tokens: int | None = None
     thinking: bool = True
+    adaptive: bool | None = None
 
 
 def encode_request(request: ModelRequest, limits: ModelLimits) -> bytes:
@@ -68,23 +87,27 @@ def encode_request(request: ModelRequest, limits: ModelLimits) -> bytes:
     The system prompt and the tools are marked as worth caching: they begin every
     request of an agent.
     """
-    options = request.options
-    messages = _messages(request.messages)
-    given = [n for n in (options.max_tokens, limits.max_tokens) if n is not None]
-    max_tokens = min(given, default=DEFAULT_MAX_TOKENS)
+    if limits.adaptive is None:
+        adaptive = _version(request.model) >= _FIRST_ADAPTIVE
+        limits = msgspec.structs.replace(limits, adaptive=adaptive)
+    given = [request.options.max_tokens, limits.max_tokens]
+    max_tokens = min((n for n in given if n is not None), default=DEFAULT_MAX_TOKENS)
+    messages = _messages(request.messages, request.model)
+    thinking = _thinking(request, limits, max_tokens, messages)
+    if not thinking and not limits.adaptive:
+        # Who does not think may not be shown thoughts either.
+        messages = _messages(request.messages, None)
     body: dict[str, Any] = {
         "model": request.model,
         "max_tokens": max_tokens,
         "messages": messages,
         "stream": True,
+        **thinking,
+        **_sampling(request.options, limits, thinks=bool(thinking)),
     }
     if request.system.strip():
         text = {"type": "text", "text": request.system, "cache_control": _CACHED}
         body["system"] = [text]
-    budget = _thinking_budget(options, max_tokens) if limits.thinking else 0
-    if budget and _may_think(request, messages):
-        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
-    body.update(_sampling(options, thinks="thinking" in body))
     if request.tools:
         tools = [_tool(spec) for spec in request.tools]
         tools[-1]["cache_control"] = _CACHED
@@ -95,32 +118,60 @@ def encode_request(request: ModelRequest, limits: ModelLimits) -> bytes:
     return _encode(body)
 
 
-def _thinking_budget(options: SamplingOptions, max_tokens: int) -> int:
-    """Return how many tokens to think; half of all at most, so that words follow."""
-    budget = _BUDGETS.get(options.reasoning_effort or "", 0)
-    budget = min(budget, max_tokens // 2)
-    return budget if budget >= MIN_THINKING_TOKENS else 0
+def _version(model: str) -> tuple[int, int]:
+    """Return which Claude the name *model* tells of; (0, 0) for other names."""
+    found = _CLAUDE.search(model.lower())
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
 
 
-def _may_think(request: ModelRequest, messages: list[_Block]) -> bool:
-    """Whether thinking would be accepted here.
+def _thinking(
+    request: ModelRequest,
+    limits: ModelLimits,
+    max_tokens: int,
+    messages: list[_Block],
+) -> _Block:
+    """Return what asks for thoughts; nothing where they are unwanted or refused."""
+    forced = request.tools and request.tool_choice not in ("auto", "none")
+    if not limits.thinking or forced or messages[-1]["role"] != "user":
+        return {}
+    effort = request.options.reasoning_effort or ""
+    if limits.adaptive:
+        if effort not in _EFFORTS:
+            return {}
+        shown = {"type": "adaptive", "display": "summarized"}
+        return {"thinking": shown, "output_config": {"effort": _EFFORTS[effort]}}
+    # Half of all at most, so that words follow.
+    budget = min(_BUDGETS.get(effort, 0), max_tokens // 2)
+    if budget < MIN_THINKING_TOKENS or not _goes_on_thinking(messages):
+        return {}
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}}
 
-    It is not where a tool must be called, nor behind a message of the assistant that
-    does not begin with its own signed thoughts: an answer that it is to go on with, or
-    calls whose results follow.  We do not keep those signatures.
+
+def _goes_on_thinking(messages: list[_Block]) -> bool:
+    """Whether the turn that is under way, if one is, began with thoughts.
+
+    Otherwise thinking is refused: where the calls were made without it, or by another
+    model, whose thoughts were left out.
     """
-    if request.tools and request.tool_choice not in ("auto", "none"):
-        return False
-    last = messages[-1]
-    return last["role"] == "user" and all(
-        block["type"] != "tool_result" for block in last["content"]
+    begun = len(messages)
+    while begun and not _asks(messages[begun - 1]):
+        begun -= 1
+    return begun == len(messages) or messages[begun]["content"][0]["type"] in THOUGHTS
+
+
+def _asks(turn: _Block) -> bool:
+    """Whether *turn* is the user's, and does not only go on with the one before."""
+    return turn["role"] == "user" and all(
+        block["type"] != "tool_result" for block in turn["content"]
     )
 
 
-def _sampling(options: SamplingOptions, *, thinks: bool) -> dict[str, Any]:
+def _sampling(options: SamplingOptions, limits: ModelLimits, *, thinks: bool) -> _Block:
     """Return the options that the format has; it refuses those that it has not."""
-    wire: dict[str, Any] = {}
-    if options.temperature is not None and not thinks:
+    wire: _Block = {}
+    if limits.adaptive:
+        pass
+    elif options.temperature is not None and not thinks:
         wire["temperature"] = min(options.temperature, _MAX_TEMPERATURE)
     elif options.top_p is not None and not (
         thinks and options.top_p < _MIN_THINKING_TOP_P
@@ -152,13 +203,21 @@ def _tool_choice(request: ModelRequest) -> _Block | None:
     return None if wire == {"type": "auto"} else wire
 
 
-def _messages(messages: tuple[Message, ...]) -> list[_Block]:
-    """Return turns of alternating roles, none of them empty; the user begins."""
+def _messages(messages: tuple[Message, ...], model: str | None) -> list[_Block]:
+    """Return turns of alternating roles, none of them empty; the user begins.
+
+    The thoughts of *model* stand in the turn that it is in; None leaves them out.
+    """
     turns: list[_Block] = []
-    for message in messages:
+    turn_start = open_turn(messages)
+    for number, message in enumerate(messages):
         is_assistant = isinstance(message, AssistantMessage)
         role = "assistant" if is_assistant else "user"
-        blocks = _blocks(message)
+        blocks = None
+        if model is not None and number >= turn_start:
+            blocks = _thoughtful(message, model)
+        if blocks is None:
+            blocks = _blocks(message)
         if not blocks:
             continue
         if not turns and is_assistant:
@@ -176,6 +235,22 @@ def _messages(messages: tuple[Message, ...]) -> list[_Block]:
     return turns
 
 
+def _thoughtful(message: Message, model: str) -> list[_Block] | None:
+    """Return *message* with its thoughts, each in its place; None if it has none."""
+    if not isinstance(message, AssistantMessage):
+        return None
+    found = recall(message, API, model)
+    if found is None:
+        return None
+    blocks: list[_Block] = []
+    for one in found:
+        if isinstance(one, Words):
+            blocks += _content(one.text)
+        else:
+            blocks.append(_tool_use(one) if isinstance(one, ToolCall) else one)
+    return blocks
+
+
 def _blocks(message: Message) -> list[_Block]:
     """Return what *message* says; nothing only for an assistant that said nothing."""
     if isinstance(message, AssistantMessage):
@@ -190,6 +265,8 @@ def _blocks(message: Message) -> list[_Block]:
     result: _Block = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id)}
     if content:
         result["content"] = content
+    if message.is_error:
+        result["is_error"] = True
     return [result]
 
 

@@ -24,6 +24,7 @@ from moltbot_gw.wire.openai import MAX_EVENT_BYTES
 from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import EventTooLarge
 from tests.support.fake_anthropic import (
+    MODEL,
     PING,
     STOP,
     begin,
@@ -76,7 +77,7 @@ def calls(events: list[ModelEvent]) -> list[tuple[str, str, str]]:
 
 
 def decoded(*pieces: bytes) -> tuple[MessageStreamDecoder, list[ModelEvent]]:
-    decoder = MessageStreamDecoder()
+    decoder = MessageStreamDecoder(MODEL)
     events = [event for piece in pieces for event in decoder.feed(piece)]
     return decoder, events + decoder.flush()
 
@@ -136,7 +137,7 @@ def test_stream_that_breaks_off_is_never_whole_with_half_a_call() -> None:
 
 
 def test_neighbouring_pieces_of_one_read_are_joined() -> None:
-    decoder = MessageStreamDecoder()
+    decoder = MessageStreamDecoder(MODEL)
     stream = thoughts(0, "a", "b") + words(1, "c", "d") + call(2, "t", "look", "{", "}")
     assert decoder.feed(stream) == [
         ReasoningDelta("ab"),
@@ -147,7 +148,7 @@ def test_neighbouring_pieces_of_one_read_are_joined() -> None:
 
 
 def test_pieces_come_as_they_are_said() -> None:
-    decoder = MessageStreamDecoder()
+    decoder = MessageStreamDecoder(MODEL)
     assert decoder.feed(begin(0, "text", text="")) == []
     assert decoder.feed(grow(0, "text_delta", text="a")) == [TextDelta("a")]
     assert decoder.feed(grow(0, "text_delta", text="")) == []
@@ -397,7 +398,7 @@ def test_what_makes_no_sense_is_a_failure(stream: bytes) -> None:
 
 def test_event_without_end_is_too_large() -> None:
     with pytest.raises(EventTooLarge):
-        MessageStreamDecoder().feed(b"data: " + b"x" * MAX_EVENT_BYTES)
+        MessageStreamDecoder(MODEL).feed(b"data: " + b"x" * MAX_EVENT_BYTES)
 
 
 @settings(max_examples=200, deadline=None)
@@ -419,7 +420,7 @@ def test_whole_message() -> None:
         {"type": "tool_use", "id": "u", "name": "wait", "input": {}},
         reason="tool_use",
     )
-    events, reason, usage = decode_message(json.dumps(body).encode())
+    events, reason, usage = decode_message(json.dumps(body).encode(), MODEL)
     assert said(events, ReasoningDelta) == "hm"
     assert said(events, TextDelta) == "Hello"
     assert calls(events) == [("t", "look", '{"at":1}'), ("u", "wait", "{}")]
@@ -439,9 +440,9 @@ def test_whole_message() -> None:
 )
 def test_whole_message_that_is_none(body: bytes, message: str) -> None:
     with pytest.raises(ProviderError, match=message):
-        decode_message(body)
+        decode_message(body, MODEL)
 
 
 def test_whole_message_without_a_reason() -> None:
-    events, reason, usage = decode_message(b'{"content": []}')
+    events, reason, usage = decode_message(b'{"content": []}', MODEL)
     assert (events, reason, usage) == ([], "stop", Usage())

@@ -44,10 +44,11 @@ def encode(
     system: str = "",
     tools: tuple[ToolSpec, ...] = (),
     tool_choice: ToolChoice = "auto",
+    model: str = "m/1",
     **options: Any,
 ) -> Any:
     request = ModelRequest(
-        model="m/1",
+        model=model,
         system=system,
         messages=messages or (HI,),
         options=SamplingOptions(**options),
@@ -236,6 +237,58 @@ def test_thinking_is_asked_for_only_where_it_is_accepted(
     assert ("temperature" in body) is not thinks
 
 
+@pytest.mark.parametrize(
+    ("model", "adaptive"),
+    [
+        ("claude-opus-4-7", True),
+        ("claude-opus-4-7-20260416", True),
+        ("anthropic.claude-opus-4-8-v1:0", True),
+        ("anthropic/claude-sonnet-5.5", True),
+        ("claude-opus-5", True),
+        ("claude-4.7-opus", True),
+        ("Claude-Fable-5-1", True),
+        ("claude-opus-4-6", False),
+        ("claude-opus-4-5-20251101", False),
+        ("claude-opus-4-20250514", False),
+        ("claude-3-7-sonnet-20250219", False),
+        ("kimi-k2-thinking", False),
+    ],
+)
+def test_newer_models_measure_their_thoughts_themselves(
+    model: str, adaptive: bool
+) -> None:
+    body = encode(model=model, reasoning_effort="low")
+    assert body["thinking"]["type"] == ("adaptive" if adaptive else "enabled")
+    assert ("output_config" in body) is adaptive
+
+
+ADAPTIVE = ModelLimits(adaptive=True)
+
+
+@pytest.mark.parametrize(
+    ("effort", "sent"),
+    [("minimal", "low"), ("medium", "medium"), ("xhigh", "xhigh")],
+)
+def test_effort_of_an_adaptive_model(effort: str, sent: str) -> None:
+    options = {"temperature": 0.5, "top_p": 0.9, "stop": ("END",)}
+    body = encode(limits=ADAPTIVE, reasoning_effort=effort, max_tokens=50, **options)
+    assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
+    assert body["output_config"] == {"effort": sent}
+    assert not body.keys() & {"temperature", "top_p"}
+    assert body["stop_sequences"] == ["END"]
+
+
+def test_adaptive_model_that_is_asked_for_no_effort_does_as_it_likes() -> None:
+    body = encode(limits=ADAPTIVE, reasoning_effort="none", temperature=0.5)
+    assert not body.keys() & {"thinking", "output_config", "temperature"}
+
+
+def test_configuration_overrules_the_name() -> None:
+    limits = ModelLimits(adaptive=False)
+    body = encode(limits=limits, model="claude-opus-5", reasoning_effort="low")
+    assert body["thinking"]["type"] == "enabled"
+
+
 # -- messages
 
 
@@ -331,6 +384,11 @@ def test_result_without_an_id_is_told_in_words(
     message: ToolMessage, expected: list[Any]
 ) -> None:
     assert blocks(message) == expected
+
+
+def test_failure_of_a_tool_is_told_as_one() -> None:
+    [result] = blocks(ToolMessage("no such file", "c1", is_error=True))
+    assert result["is_error"] is True
 
 
 def test_thoughts_without_their_signature_stay_here() -> None:
