@@ -21,11 +21,14 @@ from moltbot_gw.providers.client import ProviderClient
 from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.httpmodel import ServerSettings
 from moltbot_gw.providers.openai import OpenAIProvider
+from moltbot_gw.providers.responses import ResponsesProvider
+from moltbot_gw.wire.anthropic import API as ANTHROPIC_API
 from moltbot_gw.wire.anthropic_request import ModelLimits
 from moltbot_gw.wire.openai_request import Dialect
+from moltbot_gw.wire.responses_request import API as RESPONSES_API
+from moltbot_gw.wire.responses_request import ResponsesDialect
 
 DEFAULT_API = "openai-completions"
-ANTHROPIC_API = "anthropic-messages"
 ANTHROPIC_VERSION = b"2023-06-01"
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -38,7 +41,7 @@ class BadProvider(ValueError):
 
 def is_served(entry: ProviderEntry) -> bool:
     """Whether this gateway speaks the provider's API; Chat Completions by default."""
-    return entry.api in (None, DEFAULT_API, ANTHROPIC_API)
+    return entry.api in (None, DEFAULT_API, ANTHROPIC_API, RESPONSES_API)
 
 
 def build_provider(
@@ -71,6 +74,9 @@ def build_provider(
     if entry.api == ANTHROPIC_API:
         limits = {model.id: _limits(model) for model in entry.models}
         return AnthropicProvider(settings, limits, client, reactor)
+    if entry.api == RESPONSES_API:
+        known = {model.id: _responses_dialect(model) for model in entry.models}
+        return ResponsesProvider(settings, known, client, reactor)
     dialects = {model.id: _dialect(model, host) for model in entry.models}
     default = _dialect(ModelEntry(id="any", name="any"), host)
     return OpenAIProvider(settings, dialects, default, client, reactor)
@@ -79,6 +85,8 @@ def build_provider(
 def _url(entry: ProviderEntry) -> str:
     """Return where requests go; people write Anthropic's address with or without v1."""
     base = entry.base_url.strip().rstrip("/")
+    if entry.api == RESPONSES_API:
+        return f"{base}/responses"
     if entry.api != ANTHROPIC_API:
         return f"{base}/chat/completions"
     return f"{base.removesuffix('/v1')}/v1/messages"
@@ -200,4 +208,12 @@ def _limits(model: ModelEntry) -> ModelLimits:
         max_tokens=model.max_tokens,
         thinking=model.compat.supports_reasoning_effort is not False,
         adaptive=model.compat.adaptive_thinking,
+    )
+
+
+def _responses_dialect(model: ModelEntry) -> ResponsesDialect:
+    return ResponsesDialect(
+        max_tokens=model.max_tokens,
+        reasons=model.reasoning,
+        reasoning_effort=model.compat.supports_reasoning_effort is not False,
     )

@@ -22,7 +22,8 @@ from moltbot_gw.events import (
     Usage,
 )
 from moltbot_gw.wire.callpieces import MAX_CALLS
-from moltbot_gw.wire.openai import MAX_EVENT_BYTES, MAX_TOKENS, decode_error
+from moltbot_gw.wire.openai import MAX_EVENT_BYTES, count, decode_error, member
+from moltbot_gw.wire.pieces import PieceJoiner
 from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import SSEDecoder
 from moltbot_gw.wire.thoughts import Place, ThoughtKeeper
@@ -177,9 +178,7 @@ class _Blocks:
         self._open: dict[int | None, _Call | None] = {}
         self._call_ids: set[str] = set()
         self._without_arguments: list[int] = []
-        self._events: list[ModelEvent] = []
-        self._kind: type[TextDelta] | type[ReasoningDelta] | int = TextDelta
-        self._pieces: list[str] = []
+        self._said = PieceJoiner()
 
     def begin(self, index: int | None, block: _Block) -> None:
         if self._open.get(index) is not None:
@@ -208,14 +207,14 @@ class _Blocks:
         call = self._open[index]
         if call is not None:  # else a tool of the provider's own
             call.has_grown = True
-            self._append(call.position, delta.partial_json)
+            self._said.add(call.position, delta.partial_json)
 
     def end(self, index: int | None) -> None:
         call = self._open.pop(index, None)
         if call is None or call.has_grown:
             return
         if call.arguments:
-            self._append(call.position, call.arguments)
+            self._said.add(call.position, call.arguments)
         else:
             self._without_arguments.append(call.position)
 
@@ -227,24 +226,21 @@ class _Blocks:
         if any(call is not None for call in self._open.values()):
             raise ProviderError("the message ended inside of a tool call")
         for position in self._without_arguments:
-            self._append(position, "{}")  # clients parse it as JSON
+            self._said.add(position, "{}")  # clients parse it as JSON
         self._without_arguments.clear()
         if not self._call_ids:
             return "stop"
-        self._join()
-        self._events += self._thoughts.state()
+        self._said.put(*self._thoughts.state())
         return "tool_calls"
 
     def take(self) -> list[ModelEvent]:
-        self._join()
-        events, self._events = self._events, []
-        return events
+        return self._said.take()
 
     def _say(self, text: str | None, thinking: str | None) -> None:
         if thinking:
-            self._append(ReasoningDelta, thinking)
+            self._said.add(ReasoningDelta, thinking)
         if text:
-            self._append(TextDelta, text)
+            self._said.add(TextDelta, text)
 
     def _keep(self, index: int | None, delta: _Delta) -> None:
         """Note *delta* for the time when the message is sent back."""
@@ -268,28 +264,9 @@ class _Blocks:
             call_id = f"toolu_{uuid4().hex}"
         position = len(self._call_ids)
         self._call_ids.add(call_id)
-        self._join()
-        self._events.append(ToolCallDelta(index=position, id=call_id, name=block.name))
+        self._said.put(ToolCallDelta(index=position, id=call_id, name=block.name))
         has_input = isinstance(block.input, dict) and bool(block.input)
         return _Call(position, _encode(block.input).decode() if has_input else "")
-
-    def _append(
-        self, kind: type[TextDelta] | type[ReasoningDelta] | int, piece: str
-    ) -> None:
-        if kind != self._kind:
-            self._join()
-            self._kind = kind
-        self._pieces.append(piece)
-
-    def _join(self) -> None:
-        if not self._pieces:
-            return
-        text = "".join(self._pieces)
-        self._pieces.clear()
-        if isinstance(self._kind, int):
-            self._events.append(ToolCallDelta(index=self._kind, arguments=text))
-        else:
-            self._events.append(self._kind(text))
 
 
 class _Counts:
@@ -302,7 +279,7 @@ class _Counts:
         """Return the usage with *wire*; what makes no sense counts as unsaid."""
         for name in (*_PROMPT_COUNTS, "output_tokens"):
             self._note(wire, name)
-        self._note(_member(wire, "output_tokens_details"), "thinking_tokens")
+        self._note(member(wire, "output_tokens_details"), "thinking_tokens")
         counts = self._counts
         prompt = sum(counts.get(name, 0) for name in _PROMPT_COUNTS)
         completion = counts.get("output_tokens", 0)
@@ -315,13 +292,9 @@ class _Counts:
         )
 
     def _note(self, wire: Any, name: str) -> None:
-        value = _member(wire, name)
-        if isinstance(value, (int, float)) and 0 <= value <= MAX_TOKENS:
-            self._counts[name] = max(int(value), self._counts.get(name, 0))
-
-
-def _member(wire: Any, name: str) -> Any:
-    return wire.get(name) if isinstance(wire, dict) else None
+        value = count(wire, name)
+        if value is not None:
+            self._counts[name] = max(value, self._counts.get(name, 0))
 
 
 def _thought(block: _Block) -> dict[str, Any]:

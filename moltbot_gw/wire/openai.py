@@ -299,25 +299,27 @@ def _part_text(part: Any) -> str:
 
 def _usage(wire: Any) -> Usage:
     """Read what a provider says of its tokens; what makes no sense counts as unsaid."""
-    prompt = _count(wire, "prompt_tokens") or 0
-    completion = _count(wire, "completion_tokens") or 0
+    prompt = count(wire, "prompt_tokens") or 0
+    completion = count(wire, "completion_tokens") or 0
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
-        total_tokens=_count(wire, "total_tokens") or prompt + completion,
-        cached_tokens=_count(_member(wire, "prompt_tokens_details"), "cached_tokens"),
-        reasoning_tokens=_count(
-            _member(wire, "completion_tokens_details"), "reasoning_tokens"
+        total_tokens=count(wire, "total_tokens") or prompt + completion,
+        cached_tokens=count(member(wire, "prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=count(
+            member(wire, "completion_tokens_details"), "reasoning_tokens"
         ),
     )
 
 
-def _member(wire: Any, name: str) -> Any:
+def member(wire: Any, name: str) -> Any:
+    """Return the member *name* of *wire*, None where that is no object."""
     return wire.get(name) if isinstance(wire, dict) else None
 
 
-def _count(wire: Any, name: str) -> int | None:
-    value = _member(wire, name)
+def count(wire: Any, name: str) -> int | None:
+    """Return the count *name* of the object *wire*, None for what makes no sense."""
+    value = member(wire, name)
     if isinstance(value, (int, float)) and 0 <= value <= MAX_TOKENS:
         return int(value)
     return None

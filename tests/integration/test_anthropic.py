@@ -71,7 +71,7 @@ class Turn:
             self.arguments += piece.function.arguments or ""
 
 
-def _converse(base_url: str) -> tuple[Turn, Turn]:
+def converse(base_url: str) -> tuple[Turn, Turn]:
     """Ask, run the tool that is called, and hear the answer."""
     plain_http = openai.DefaultHttpxClient(trust_env=False)
     with openai.OpenAI(
@@ -109,7 +109,7 @@ async def test_thoughts_and_a_call_of_the_clients_tool_are_streamed(
     gateway: Gateway, provider: FakeProvider
 ) -> None:
     provider.scripts += [anthropic.called_and_thought(), anthropic.said("A ", "cat.")]
-    first, second = await in_thread(_converse, gateway.base_url)
+    first, second = await in_thread(converse, gateway.base_url)
     assert (first.thoughts, first.words) == ("Let me see", "Looking")
     assert (first.call_id, first.name, first.arguments) == (
         "toolu_1",
@@ -150,7 +150,7 @@ async def test_failure_inside_a_stream_is_raised(
 
     def work() -> str | None:
         try:
-            _converse(gateway.base_url)
+            converse(gateway.base_url)
         except openai.APIError as error:
             return error.code
         return None

@@ -19,6 +19,7 @@ from moltbot_gw.messages import ModelRequest, SamplingOptions, UserMessage
 from moltbot_gw.providers.anthropic import AnthropicProvider
 from moltbot_gw.providers.factory import BadProvider, build_provider, is_served
 from moltbot_gw.providers.openai import OpenAIProvider
+from moltbot_gw.providers.responses import ResponsesProvider
 from tests.integration.waiting import (
     clean_reactor,
     fake_provider,
@@ -77,6 +78,7 @@ async def _ask(
         (None, OpenAIProvider),
         ("openai-completions", OpenAIProvider),
         ("anthropic-messages", AnthropicProvider),
+        ("openai-responses", ResponsesProvider),
     ],
 )
 def test_provider_keeps_the_contract(
@@ -94,7 +96,8 @@ def test_provider_keeps_the_contract(
         (None, True),
         ("openai-completions", True),
         ("anthropic-messages", True),
-        ("openai-responses", False),
+        ("openai-responses", True),
+        ("google-generative-ai", False),
     ],
 )
 def test_apis_that_are_served(tmp_path: Path, api: str | None, served: bool) -> None:
