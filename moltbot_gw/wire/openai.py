@@ -48,6 +48,7 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 class _Delta(Struct, gc=False):
     content: Union[str, list[Any], None] = None
+    refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[CallPiece] | None = None
@@ -100,6 +101,7 @@ class ChatStreamDecoder:
         self._sse = SSEDecoder(MAX_EVENT_BYTES)
         self._calls = CallAssembler()
         self._said: str | None = None
+        self._refused = False
         self.finish_reason: FinishReason | None = None
         self.usage: Usage | None = None
         self.done = False
@@ -132,8 +134,9 @@ class ChatStreamDecoder:
         except ProviderError as error:
             error.events = merged.finish()
             raise
+        self._refused = self._refused or merged.refused
         if self._said is not None:
-            self.finish_reason = _finish_reason(self._said, self._calls)
+            self.finish_reason = _finish_reason(self._said, self._calls, self._refused)
         elif self.done and self._calls.count:
             self.finish_reason = "tool_calls"
         events = merged.finish()
@@ -160,11 +163,13 @@ class ChatStreamDecoder:
                 self._said = choice.finish_reason
 
 
-def _finish_reason(said: str, calls: CallAssembler) -> FinishReason:
+def _finish_reason(said: str, calls: CallAssembler, refused: bool) -> FinishReason:
     """Return why the model stopped, of what was *said*.
 
     Some say "stop" although there are calls, and some "tool_calls" without any.
     """
+    if refused:
+        return "content_filter"
     reason = _FINISH_REASONS.get(said, "stop")
     if reason in ("stop", "tool_calls"):
         return "tool_calls" if calls.count else "stop"
@@ -172,13 +177,14 @@ def _finish_reason(said: str, calls: CallAssembler) -> FinishReason:
 
 
 class _Merger:
-    """Joins neighbouring pieces of one kind."""
+    """Joins neighbouring pieces of one kind; *refused* says that one was a refusal."""
 
     def __init__(self, calls: CallAssembler) -> None:
         self._calls = calls
         self._events: list[ModelEvent] = []
         self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
         self._pieces: list[str] = []
+        self.refused = False
 
     def add(self, delta: _Delta) -> None:
         reasoning = delta.reasoning_content or delta.reasoning
@@ -189,6 +195,9 @@ class _Merger:
             text = "".join(map(_part_text, text))
         if text:
             self._append(TextDelta, text)
+        if delta.refusal:
+            self.refused = True
+            self._append(TextDelta, delta.refusal)
         if delta.tool_calls or delta.function_call:
             pieces = delta.tool_calls or [CallPiece(function=delta.function_call)]
             for piece in pieces:
@@ -231,7 +240,8 @@ def decode_reply(body: bytes) -> tuple[list[ModelEvent], FinishReason, Usage]:
     message = chunk.choices[0].message
     if message is not None:
         merged.add(message)
-    reason = _finish_reason(chunk.choices[0].finish_reason or "stop", calls)
+    said = chunk.choices[0].finish_reason or "stop"
+    reason = _finish_reason(said, calls, merged.refused)
     missing = calls.finish() if reason == "tool_calls" else ()
     return [*merged.finish(), *missing], reason, _usage(chunk.usage)
 

@@ -267,6 +267,15 @@ def test_whole_reply_is_read() -> None:
     assert usage == Usage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
 
 
+def test_refusal_is_told_in_its_words_and_is_no_plain_answer() -> None:
+    pieces = [chunk(refusal="I can"), chunk(refusal="not."), chunk("stop")]
+    decoder, events = decoded(*pieces)
+    assert events == [TextDelta("I can"), TextDelta("not.")]
+    assert decoder.finish_reason == "content_filter"
+    body = b'{"choices": [{"message": {"refusal": "No."}, "finish_reason": "stop"}]}'
+    assert decode_reply(body)[:2] == ([TextDelta("No.")], "content_filter")
+
+
 def test_whole_reply_may_leave_out_all_but_the_choice() -> None:
     assert decode_reply(b'{"choices":[{}]}') == ([], "stop", Usage())
 
