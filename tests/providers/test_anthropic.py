@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider as provides
 
-from moltbot_gw.config import ModelEntry, ProviderEntry, Secret
+from moltbot_gw.config import ModelEntry, Secret
 from moltbot_gw.config.model_providers import Compat
 from moltbot_gw.errors import (
     GatewayError,
@@ -33,7 +33,6 @@ from moltbot_gw.events import (
     Usage,
 )
 from moltbot_gw.messages import ModelRequest, SamplingOptions, UserMessage
-from moltbot_gw.providers.factory import build_provider
 from tests.integration.waiting import (
     clean_reactor,
     next_turn,
@@ -43,6 +42,7 @@ from tests.integration.waiting import (
     until,
     within,
 )
+from tests.providers.calling import HEADER_KEY, KEY, Caller, secrets_in
 from tests.providers.test_streaming import RecordingSink
 from tests.support import fake_anthropic as anthropic
 from tests.support.fake_anthropic import called_and_thought, played, words
@@ -57,8 +57,6 @@ from tests.support.fake_provider import (
     until_close,
 )
 
-KEY = "sk-ant-test-0123456789abcdef"
-HEADER_KEY = "second-secret-value"
 REQUEST = ModelRequest(
     model="claude-1", system="Be kind.", messages=(UserMessage(content="hi"),)
 )
@@ -75,45 +73,12 @@ async def _provider(clean: None) -> AsyncIterator[FakeProvider]:
 provider = async_yield_fixture(name="provider")(_provider)
 
 
-class Caller:
-    """An adapter to one fake provider, and what its answers came to."""
-
-    def __init__(self, base_url: str, *, idle: float = 10.0, **members: Any) -> None:
-        settings: dict[str, Any] = {
-            "api_key": Secret(KEY),
-            "headers": {"X-Second": Secret(HEADER_KEY)},
-            "models": (),
-            **members,
-        }
-        entry = ProviderEntry(
-            base_url=base_url,
-            api="anthropic-messages",
-            idle_timeout_seconds=idle,
-            **settings,
-        )
-        self.adapter = build_provider("claude", entry, {}, reactor)
-        self.sink = RecordingSink()
-
-    def stream(self, request: ModelRequest = REQUEST) -> Deferred[Completion]:
-        return within(10, self.adapter.stream(request, self.sink))
-
-    async def failure(self) -> GatewayError:
-        """Return what a stream fails with; there is no secret in it."""
-        with pytest.raises(GatewayError) as caught:
-            await self.stream()
-        error = caught.value
-        assert error.__cause__ is None
-        assert not _secrets_in(f"{error.message} {error!r}")
-        assert self.sink.source is None
-        return error
-
-
-def _secrets_in(text: str) -> list[str]:
-    return [secret for secret in (KEY, HEADER_KEY) if secret in text]
+def _caller_of(base_url: str, **members: Any) -> Caller:
+    return Caller("claude", base_url, api="anthropic-messages", **members)
 
 
 async def _caller(provider: FakeProvider) -> AsyncIterator[Caller]:
-    caller = Caller(provider.base_url)
+    caller = _caller_of(provider.base_url)
     yield caller
     await next_turn()
     await caller.adapter.close()
@@ -136,7 +101,7 @@ def log() -> Iterator[list[str]]:
     globalLogPublisher.addObserver(note)
     yield lines
     globalLogPublisher.removeObserver(note)
-    assert not _secrets_in("\n".join(lines))
+    assert not secrets_in("\n".join(lines))
 
 
 # -- what is asked
@@ -149,7 +114,7 @@ async def _ask(
     **members: Any,
 ) -> ProviderRequest:
     """Return what *provider* is sent for *request*."""
-    caller = Caller(base_url or provider.base_url, **members)
+    caller = _caller_of(base_url or provider.base_url, **members)
     await caller.stream(request)
     await next_turn()
     await caller.adapter.close()
@@ -202,9 +167,10 @@ async def test_limits_of_a_model(provider: FakeProvider) -> None:
     models = (
         ModelEntry(id="claude-1", name="1", max_tokens=5000),
         ModelEntry(id="claude-2", name="2", compat=compat),
+        ModelEntry(id="claude-4", name="4", compat=Compat(adaptive_thinking=True)),
     )
     bodies = {}
-    for name in ("claude-1", "claude-2", "claude-3"):
+    for name in ("claude-1", "claude-2", "claude-3", "claude-4"):
         options = SamplingOptions(reasoning_effort="low")
         request = ModelRequest(
             model=name, system="", messages=REQUEST.messages, options=options
@@ -215,6 +181,7 @@ async def test_limits_of_a_model(provider: FakeProvider) -> None:
     assert "thinking" not in bodies["claude-2"]
     assert bodies["claude-3"]["max_tokens"] == 8192
     assert bodies["claude-3"]["thinking"]["budget_tokens"] == 2048
+    assert bodies["claude-4"]["output_config"] == {"effort": "low"}
 
 
 # -- answers
@@ -227,7 +194,7 @@ def _joined(events: list[ModelEvent], kind: type[Any]) -> str:
 @socket_test
 async def test_whole_stream(provider: FakeProvider, caller: Caller) -> None:
     provider.scripts.append(called_and_thought())
-    completion = await caller.stream()
+    completion = await caller.stream(REQUEST)
     events = caller.sink.events
     assert _joined(events, ReasoningDelta) == "Let me see"
     assert _joined(events, TextDelta) == "Looking"
@@ -248,7 +215,7 @@ async def test_server_that_does_not_stream(
 ) -> None:
     body = anthropic.reply({"type": "text", "text": "Hello"}, reason="max_tokens")
     provider.scripts.append(plain(200, body))
-    completion = await caller.stream()
+    completion = await caller.stream(REQUEST)
     assert caller.sink.events == [TextDelta("Hello")]
     assert completion.finish_reason == "length"
     assert completion.usage.total_tokens == 10
@@ -262,7 +229,7 @@ async def test_stream_without_a_length_is_whole_by_its_own_end(
     provider: FakeProvider, caller: Caller, ending: bytes
 ) -> None:
     provider.scripts.append(until_close(words(0, "x") + ending))
-    assert (await caller.stream()).finish_reason == "stop"
+    assert (await caller.stream(REQUEST)).finish_reason == "stop"
     await provider.connections[0].when_closed()
 
 
@@ -271,7 +238,7 @@ async def test_two_streams_share_one_connection(
     provider: FakeProvider, caller: Caller
 ) -> None:
     for _ in range(3):
-        await caller.stream()
+        await caller.stream(REQUEST)
         await next_turn()
     assert len(provider.requests) == 3
     assert len(provider.connections) == 1
@@ -287,7 +254,7 @@ async def test_refused_key(
 ) -> None:
     body = anthropic.refused("authentication_error", f"invalid x-api-key {KEY}")
     provider.scripts.append(plain(status, body))
-    error = await caller.failure()
+    error = await caller.failure(REQUEST)
     assert isinstance(error, ProviderUnauthorized)
     assert "invalid x-api-key ***" in log[0]
 
@@ -299,7 +266,7 @@ async def test_overloaded_provider(
 ) -> None:
     body = anthropic.refused("overloaded_error", "Overloaded")
     provider.scripts.append(plain(status, body, Retry_After="17"))
-    error = await caller.failure()
+    error = await caller.failure(REQUEST)
     assert isinstance(error, ProviderOverloaded)
     assert error.retry_after == 17
     assert "Overloaded" in error.message
@@ -312,7 +279,7 @@ async def test_other_statuses(
 ) -> None:
     body = anthropic.refused("invalid_request_error", f"max_tokens: {KEY}")
     provider.scripts.append(plain(status, body))
-    error = await caller.failure()
+    error = await caller.failure(REQUEST)
     assert type(error) is ProviderFailed
     assert error.message == (
         f'The model provider "claude" answered {status}: max_tokens: ***.'
@@ -338,7 +305,7 @@ async def test_failure_told_in_the_stream(
 ) -> None:
     told = anthropic.failure(kind, f"no luck with {KEY}")
     provider.scripts.append(streamed(anthropic.start() + before + told, STALL))
-    error = await caller.failure()
+    error = await caller.failure(REQUEST)
     assert type(error) is expected
     assert error.message == 'The model provider "claude" failed: no luck with ***.'
     assert caller.sink.text == ("x" if before else "")
@@ -361,7 +328,7 @@ async def test_stream_that_is_cut(
     provider: FakeProvider, caller: Caller, before: bytes, end: Any
 ) -> None:
     provider.scripts.append(streamed(before, end))
-    error = await caller.failure()
+    error = await caller.failure(REQUEST)
     assert type(error) is ProviderFailed
     # A reset may overtake what was sent before it.
     assert "in the middle" in error.message or "without an answer" in error.message
@@ -370,7 +337,7 @@ async def test_stream_that_is_cut(
 @socket_test
 async def test_page_instead_of_a_stream(provider: FakeProvider, caller: Caller) -> None:
     provider.scripts.append(plain(200, b"<html>", Content_Type="text/html"))
-    assert type(await caller.failure()) is ProviderFailed
+    assert type(await caller.failure(REQUEST)) is ProviderFailed
 
 
 @pytest.mark.parametrize(
@@ -378,9 +345,9 @@ async def test_page_instead_of_a_stream(provider: FakeProvider, caller: Caller) 
 )
 @socket_test
 async def test_silence(provider: FakeProvider, script: Any) -> None:
-    caller = Caller(provider.base_url, idle=0.1)
+    caller = _caller_of(provider.base_url, idle=0.1)
     provider.scripts.append(script)
-    assert isinstance(await caller.failure(), ProviderTimedOut)
+    assert isinstance(await caller.failure(REQUEST), ProviderTimedOut)
     await within(1, provider.connections[0].when_closed())
     await caller.adapter.close()
 
@@ -400,7 +367,7 @@ async def test_cancel_closes_the_socket(
 ) -> None:
     opening = streamed(anthropic.start() + words(0, "x"), STALL)
     provider.scripts.append(opening if shown else [STALL])
-    streaming = caller.stream()
+    streaming = caller.stream(REQUEST)
     waiting = start(_cancelled(streaming))
     asked = await within(5, provider.when_asked())
     if shown:
@@ -419,7 +386,7 @@ async def test_pause_stops_reading_and_resume_goes_on(
     texts = [text] * 4000
     provider.scripts.append(played(anthropic.whole(words(0, *texts))))
     caller.sink = RecordingSink(pause_at=1)
-    streaming = caller.stream()
+    streaming = caller.stream(REQUEST)
     asked = await within(5, provider.when_asked())
     await until(lambda: asked.connection.paused)
     read = len(caller.sink.text)

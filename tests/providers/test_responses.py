@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from pytest_twisted import async_yield_fixture
-from twisted.internet.defer import Deferred
 
-from moltbot_gw.config import ModelEntry, ProviderEntry, Secret
+from moltbot_gw.config import ModelEntry
 from moltbot_gw.config.model_providers import Compat
 from moltbot_gw.errors import (
     GatewayError,
@@ -24,7 +23,6 @@ from moltbot_gw.errors import (
 )
 from moltbot_gw.events import Completion, ReasoningState, TextDelta, Usage
 from moltbot_gw.messages import ModelRequest, SamplingOptions, UserMessage
-from moltbot_gw.providers.factory import build_provider
 from tests.integration.waiting import (
     clean_reactor,
     next_turn,
@@ -32,7 +30,7 @@ from tests.integration.waiting import (
     socket_test,
     within,
 )
-from tests.providers.test_streaming import RecordingSink
+from tests.providers.calling import KEY, Caller
 from tests.support import fake_responses as responses
 from tests.support.fake_provider import (
     CLOSE,
@@ -45,7 +43,6 @@ from tests.support.fake_provider import (
 )
 from tests.wire.test_anthropic_replies import calls
 
-KEY = "sk-test-0123456789abcdef"
 REQUEST = ModelRequest(
     model="gpt-1", system="Be kind.", messages=(UserMessage(content="hi"),)
 )
@@ -62,35 +59,12 @@ async def _provider(clean: None) -> AsyncIterator[FakeProvider]:
 provider = async_yield_fixture(name="provider")(_provider)
 
 
-class Caller:
-    """An adapter to one fake provider, and what its answers came to."""
-
-    def __init__(self, base_url: str, *, idle: float = 10.0, **members: Any) -> None:
-        settings: dict[str, Any] = {"models": (), **members}
-        entry = ProviderEntry(
-            base_url=base_url,
-            api="openai-responses",
-            api_key=Secret(KEY),
-            idle_timeout_seconds=idle,
-            **settings,
-        )
-        self.adapter = build_provider("gpt", entry, {}, reactor)
-        self.sink = RecordingSink()
-
-    def stream(self, request: ModelRequest = REQUEST) -> Deferred[Completion]:
-        return within(10, self.adapter.stream(request, self.sink))
-
-    async def failure(self) -> GatewayError:
-        """Return what a stream fails with; there is no secret in it."""
-        with pytest.raises(GatewayError) as caught:
-            await self.stream()
-        assert KEY not in f"{caught.value.message} {caught.value!r}"
-        assert self.sink.source is None
-        return caught.value
+def _caller_of(base_url: str, **members: Any) -> Caller:
+    return Caller("gpt", base_url, api="openai-responses", **members)
 
 
 async def _caller(provider: FakeProvider) -> AsyncIterator[Caller]:
-    caller = Caller(provider.base_url)
+    caller = _caller_of(provider.base_url)
     yield caller
     await next_turn()
     await caller.adapter.close()
@@ -102,8 +76,8 @@ caller = async_yield_fixture(name="caller")(_caller)
 @pytest.mark.parametrize("end", ["", "/"])
 @socket_test
 async def test_where_and_with_what_it_asks(provider: FakeProvider, end: str) -> None:
-    caller = Caller(provider.base_url + end)
-    await caller.stream()
+    caller = _caller_of(provider.base_url + end)
+    await caller.stream(REQUEST)
     [asked] = provider.requests
     assert asked.line == "POST /v1/responses HTTP/1.1"
     assert asked.headers["authorization"] == f"Bearer {KEY}"
@@ -120,7 +94,7 @@ async def test_what_is_known_of_a_model(provider: FakeProvider) -> None:
         ModelEntry(id="gpt-1", name="1", max_tokens=5000, reasoning=True),
         ModelEntry(id="gpt-2", name="2", compat=compat),
     )
-    caller = Caller(provider.base_url, models=models)
+    caller = _caller_of(provider.base_url, models=models)
     for model in ("gpt-1", "gpt-2", "gpt-3"):
         options = SamplingOptions(reasoning_effort="low")
         request = ModelRequest(
@@ -139,7 +113,7 @@ async def test_what_is_known_of_a_model(provider: FakeProvider) -> None:
 @socket_test
 async def test_whole_stream(provider: FakeProvider, caller: Caller) -> None:
     provider.scripts.append(responses.called(("c1", "look", '{"at": "x"}')))
-    completion = await caller.stream()
+    completion = await caller.stream(REQUEST)
     assert calls(caller.sink.events) == [("c1", "look", '{"at": "x"}')]
     [state] = [e for e in caller.sink.events if isinstance(e, ReasoningState)]
     assert '"gpt-1"' in state.data
@@ -161,7 +135,7 @@ async def test_server_that_does_not_stream(
 ) -> None:
     body = responses.response("completed", responses.message(0, "Hello"))
     provider.scripts.append(plain(200, body))
-    completion = await caller.stream()
+    completion = await caller.stream(REQUEST)
     assert caller.sink.events == [TextDelta("Hello")]
     assert (completion.finish_reason, completion.usage.total_tokens) == ("stop", 10)
 
@@ -171,7 +145,7 @@ async def test_stream_without_a_length_is_whole_by_its_own_end(
     provider: FakeProvider, caller: Caller
 ) -> None:
     provider.scripts.append(until_close(responses.words(0, "x") + responses.finish()))
-    assert (await caller.stream()).finish_reason == "stop"
+    assert (await caller.stream(REQUEST)).finish_reason == "stop"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +158,7 @@ async def test_error_statuses(
 ) -> None:
     body = responses.refused("bad", f"no luck with {KEY}")
     provider.scripts.append(plain(status, body))
-    assert type(await caller.failure()) is expected
+    assert type(await caller.failure(REQUEST)) is expected
 
 
 @pytest.mark.parametrize(
@@ -202,7 +176,7 @@ async def test_failure_told_in_the_stream(
 ) -> None:
     told = responses.words(0, "x") + tell(code, f"no luck with {KEY}")
     provider.scripts.append(streamed(told, STALL))
-    error = await caller.failure()
+    error = await caller.failure(REQUEST)
     assert type(error) is expected
     assert error.message == 'The model provider "gpt" failed: no luck with ***.'
     assert caller.sink.text == "x"
@@ -218,13 +192,13 @@ async def test_stream_that_is_cut(
     provider: FakeProvider, caller: Caller, before: bytes, end: Any
 ) -> None:
     provider.scripts.append(streamed(before, end))
-    assert type(await caller.failure()) is ProviderFailed
+    assert type(await caller.failure(REQUEST)) is ProviderFailed
 
 
 @socket_test
 async def test_silence(provider: FakeProvider) -> None:
-    caller = Caller(provider.base_url, idle=0.1)
+    caller = _caller_of(provider.base_url, idle=0.1)
     provider.scripts.append(streamed(responses.words(0, "x"), STALL))
-    assert isinstance(await caller.failure(), ProviderTimedOut)
+    assert isinstance(await caller.failure(REQUEST), ProviderTimedOut)
     await within(1, provider.connections[0].when_closed())
     await caller.adapter.close()
