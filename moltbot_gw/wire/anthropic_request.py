@@ -263,10 +263,11 @@ def _blocks(message: Message) -> list[_Block]:
         name = message.name or "function"
         return [_text(f"Result of {name}:"), *(content or [_text(_NO_WORDS)])]
     result: _Block = {"type": "tool_result", "tool_use_id": _id(message.tool_call_id)}
-    if content:
-        result["content"] = content
     if message.is_error:
         result["is_error"] = True
+        content = content or [_text(_NO_WORDS)]  # demanded of a failure
+    if content:
+        result["content"] = content
     return [result]
 
 

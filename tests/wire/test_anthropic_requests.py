@@ -386,9 +386,17 @@ def test_result_without_an_id_is_told_in_words(
     assert blocks(message) == expected
 
 
-def test_failure_of_a_tool_is_told_as_one() -> None:
-    [result] = blocks(ToolMessage("no such file", "c1", is_error=True))
-    assert result["is_error"] is True
+@pytest.mark.parametrize(
+    ("words", "sent"), [("no such file", text("no such file")), (" ", NO_WORDS)]
+)
+def test_failure_of_a_tool_is_told_as_one(words: str, sent: dict[str, str]) -> None:
+    [result] = blocks(ToolMessage(words, "c1", is_error=True))
+    assert result == {
+        "type": "tool_result",
+        "tool_use_id": "c1",
+        "is_error": True,
+        "content": [sent],
+    }
 
 
 def test_thoughts_without_their_signature_stay_here() -> None:
