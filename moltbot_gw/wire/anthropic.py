@@ -191,23 +191,28 @@ class _Blocks:
             place.call(call.position)
             return
         self._open[index] = None
+        if block.thinking:
+            self._said.add(ReasoningDelta, block.thinking)
         if block.type in THOUGHTS:
             place.think(_thought(block))
-        elif block.text:
+        if block.text:
+            self._said.add(TextDelta, block.text)
             place.say(block.text)
-        self._say(block.text, block.thinking)
 
     def grow(self, index: int | None, delta: _Delta) -> None:
-        self._say(delta.text, delta.thinking)
-        self._keep(index, delta)
-        if not delta.partial_json:
-            return
-        if index not in self._open:
-            raise ProviderError("a piece of a tool call came before its beginning")
-        call = self._open[index]
-        if call is not None:  # else a tool of the provider's own
-            call.has_grown = True
-            self._said.add(call.position, delta.partial_json)
+        place = self._places.get(index)
+        if place is None:  # some servers leave the beginning out
+            place = self._places[index] = self._thoughts.begin()
+        if delta.thinking:
+            self._said.add(ReasoningDelta, delta.thinking)
+            place.grow("thinking", delta.thinking)
+        if delta.text:
+            self._said.add(TextDelta, delta.text)
+            place.say(delta.text)
+        if delta.signature:
+            place.grow("signature", delta.signature)
+        if delta.partial_json:
+            self._grow_call(index, delta.partial_json)
 
     def end(self, index: int | None) -> None:
         call = self._open.pop(index, None)
@@ -236,25 +241,13 @@ class _Blocks:
     def take(self) -> list[ModelEvent]:
         return self._said.take()
 
-    def _say(self, text: str | None, thinking: str | None) -> None:
-        if thinking:
-            self._said.add(ReasoningDelta, thinking)
-        if text:
-            self._said.add(TextDelta, text)
-
-    def _keep(self, index: int | None, delta: _Delta) -> None:
-        """Note *delta* for the time when the message is sent back."""
-        place = self._places.get(index)
-        if place is None:
-            if not delta.text:
-                return
-            place = self._places[index] = self._thoughts.begin()
-        if delta.text:
-            place.say(delta.text)
-        if delta.thinking:
-            place.grow("thinking", delta.thinking)
-        if delta.signature:
-            place.grow("signature", delta.signature)
+    def _grow_call(self, index: int | None, piece: str) -> None:
+        if index not in self._open:
+            raise ProviderError("a piece of a tool call came before its beginning")
+        call = self._open[index]
+        if call is not None:  # else a tool of the provider's own
+            call.has_grown = True
+            self._said.add(call.position, piece)
 
     def _begin_call(self, block: _Block) -> _Call:
         if not block.name:

@@ -149,11 +149,11 @@ def recall(message: AssistantMessage, api: str, model: str) -> list[Recalled] | 
     for part in state.parts:
         if part.thought is not None:
             found.append(part.thought)
-        elif part.call is not None:
+        if part.call is not None:
             found.append(message.tool_calls[part.call])
-        else:
+        if part.chars:
             found.append(Words(message.text[start : start + part.chars], part.phase))
-        start += part.chars
+            start += part.chars
     return found
 
 
