@@ -71,8 +71,11 @@ class Turn:
             self.arguments += piece.function.arguments or ""
 
 
-def converse(base_url: str) -> tuple[Turn, Turn]:
-    """Ask, run the tool that is called, and hear the answer."""
+def converse(base_url: str, **more: Any) -> tuple[Turn, Turn]:
+    """Ask, run the tool that is called, and hear the answer.
+
+    *more* goes into both requests.
+    """
     plain_http = openai.DefaultHttpxClient(trust_env=False)
     with openai.OpenAI(
         base_url=base_url,
@@ -90,6 +93,7 @@ def converse(base_url: str) -> tuple[Turn, Turn]:
                 stream=True,
                 stream_options={"include_usage": True},
                 reasoning_effort="low",
+                **more,
             )
             return Turn(list(stream))
 
@@ -138,6 +142,21 @@ async def test_thoughts_and_a_call_of_the_clients_tool_are_streamed(
             "tool_use_id": "toolu_1",
             "content": [{"type": "text", "text": "a cat"}],
         }
+    ]
+
+
+@socket_test
+async def test_session_that_lasts_gives_the_model_its_thoughts_back(
+    gateway: Gateway, provider: FakeProvider
+) -> None:
+    provider.scripts += [anthropic.called_and_thought(), anthropic.said("A ", "cat.")]
+    await in_thread(lambda: converse(gateway.base_url, user="alice"))
+    _, then = provider.requests
+    assert then.body["thinking"] == {"type": "enabled", "budget_tokens": 2048}
+    assert then.body["messages"][1]["content"] == [
+        {"type": "thinking", "thinking": "Let me see", "signature": "c2lnbmVk"},
+        {"type": "text", "text": "Looking"},
+        {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"at": "x"}},
     ]
 
 

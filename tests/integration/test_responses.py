@@ -61,3 +61,27 @@ async def test_thoughts_and_a_call_of_the_clients_tool_are_streamed(
         },
         {"type": "function_call_output", "call_id": "call_1", "output": "a cat"},
     ]
+
+
+@socket_test
+async def test_session_that_lasts_gives_the_model_its_thoughts_back(
+    gateway: Gateway, provider: FakeProvider
+) -> None:
+    call = ("call_1", "look", '{"at": "x"}')
+    provider.scripts += [responses.called(call), responses.said("A ", "cat.")]
+    await in_thread(lambda: converse(gateway.base_url, user="alice"))
+    _, then = provider.requests
+    assert then.body["input"][1:3] == [
+        {
+            "type": "reasoning",
+            "id": "rs_0",
+            "summary": [{"type": "summary_text", "text": "Let me see"}],
+            "encrypted_content": "Z0FB",
+        },
+        {
+            "type": "function_call",
+            "call_id": "call_1",
+            "name": "look",
+            "arguments": '{"at": "x"}',
+        },
+    ]
