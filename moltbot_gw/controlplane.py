@@ -14,9 +14,7 @@ from twisted.web.resource import IResource
 from moltbot_gw import __version__
 from moltbot_gw.agents.allowlist import Allowlist
 from moltbot_gw.agents.approvals import Approvals
-from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config.file import find_config_file
 from moltbot_gw.devices.pairing import PairingStore, PendingView, Resolved, RunInThread
@@ -83,9 +81,7 @@ def build_control_plane(
     unix_time: Callable[[], float],
     run_in_thread: RunInThread,
     find_log: Callable[[], Path | None],
-    policies: ToolPolicies,
-    tool_names: Callable[[], tuple[str, ...]],
-    provider_health: ProviderHealth,
+    system_events: SystemEvents,
 ) -> ControlPlane:
     """Build the edge on the parts that it shares with the HTTP edge."""
     gateway = settings.config.gateway
@@ -100,10 +96,8 @@ def build_control_plane(
         clock=reactor,
         unix_time=unix_time,
         run_in_thread=run_in_thread,
-        policies=policies,
-        tool_names=tool_names,
     )
-    states = States(shared, host)
+    states = States(shared, host, system_events)
     pairing = PairingStore(
         settings.state / DEVICES_FOLDER,
         unix_time=unix_time,
@@ -112,7 +106,7 @@ def build_control_plane(
     table = MethodTable(
         [
             *_served(shared, states, pairing, find_log),
-            *_model_methods(shared, provider_health),
+            *_model_methods(shared),
             *ApprovalMethods(
                 approvals=approvals,
                 allowlist=allowlist,
@@ -151,8 +145,6 @@ class Shared:
     clock: IReactorTime
     unix_time: Callable[[], float]
     run_in_thread: RunInThread
-    policies: ToolPolicies
-    tool_names: Callable[[], tuple[str, ...]]
 
     @property
     def store_path(self) -> str:
@@ -163,9 +155,9 @@ class Shared:
 class States:
     """What all clients keep a copy of, and who is told when it changes."""
 
-    def __init__(self, shared: Shared, host: str) -> None:
+    def __init__(self, shared: Shared, host: str, system_events: SystemEvents) -> None:
         self._hub = shared.hub
-        self.system_events = SystemEvents()
+        self.system_events = system_events
         self.presence = Presence(
             unix_time=shared.unix_time, version=__version__, host=host
         )
@@ -300,12 +292,7 @@ def _served(
             assistant_name=assistant.name if assistant else None,
             assistant_avatar=assistant.avatar if assistant else None,
         ),
-        *agent_tools.methods(
-            roster=agents.roster,
-            targets=shared.targets,
-            policies=shared.policies,
-            tool_names=shared.tool_names,
-        ),
+        *agent_tools.methods(agents=agents, targets=shared.targets),
         *sessions.methods(tools=tools),
         *device_methods.methods(),
         *history.methods(tools=tools, hub=shared.hub),
@@ -332,12 +319,11 @@ def _run_methods(shared: Shared, states: States) -> list[Method]:
     return [*run_methods.methods(), *chat_methods.methods()]
 
 
-def _model_methods(shared: Shared, provider_health: ProviderHealth) -> list[Method]:
+def _model_methods(shared: Shared) -> list[Method]:
     """Return the methods that tell how the models' providers are doing."""
     settings = shared.settings
     return model_status.methods(
-        roster=shared.agents.roster,
-        provider_health=provider_health,
+        agents=shared.agents,
         keys={
             name.lower(): find_api_key(name, entry, settings.environ) is not None
             for name, entry in settings.config.models.providers.items()

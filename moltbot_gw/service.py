@@ -25,13 +25,13 @@ from moltbot_gw.agents.service import AgentService
 from moltbot_gw.controlplane import ControlPlane
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.http.site import GatewaySite
-from moltbot_gw.interfaces import IModelProvider
 from moltbot_gw.listening import Listener, in_use
 from moltbot_gw.logfile import LogFile
 from moltbot_gw.refusal import EXIT_CONFIG
 from moltbot_gw.sessions import SqliteSessionStore
 from moltbot_gw.settings import Settings, weakness_of
 from moltbot_gw.statelock import StateLock
+from moltbot_gw.tools.exec import ExecTools
 
 _log = Logger()
 
@@ -44,7 +44,8 @@ class GatewayService(Service):
     """The running gateway.
 
     Start: take note of the store's state, listen.  Stop: ports, runs (drain, then
-    cancel), connections, providers, store, lock; each step waits for the one before.
+    cancel), commands of agents, connections, providers, store, lock; each step waits
+    for the one before.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class GatewayService(Service):
         agents: AgentService,
         control: ControlPlane,
         store: SqliteSessionStore,
-        providers: Sequence[IModelProvider],
+        commands: ExecTools,
         lock: StateLock,
         log_file: LogFile,
         reactor: Any,
@@ -67,7 +68,7 @@ class GatewayService(Service):
         self._agents = agents
         self._control = control
         self._store = store
-        self._providers = providers
+        self._commands = commands
         self._lock = lock
         self._log_file = log_file
         self._ports: list[IListeningPort] = []
@@ -117,9 +118,10 @@ class GatewayService(Service):
                 await stopping
         try:
             await self._agents.drain(self._settings.config.gateway.drain_seconds)
+            await self._commands.close()
             await self._control.close("gateway stopping")
             await self._site.close(CLOSE_SECONDS)
-            for provider in self._providers:
+            for provider in self._agents.setup.providers.values():
                 await provider.close()
         finally:
             # Whatever else goes wrong, what was stored is closed properly.

@@ -15,7 +15,7 @@ from math import ceil
 from typing import TypeVar
 
 import msgspec
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
 from moltbot_gw.agents.cooldowns import COOLING
@@ -92,7 +92,7 @@ class Failover:
     """Tries one model after the other, and remembers how that went."""
 
     def __init__(self, health: ProviderHealth) -> None:
-        self._health = health
+        self.health = health
 
     async def call(
         self,
@@ -115,11 +115,11 @@ class Failover:
         misses: list[_Miss] = []
         while True:
             current = waiting.pop(0)
-            model, number = current.model, self._health.begin()
+            model, number = current.model, self.health.begin()
             try:
                 result = await attempt(model, current.provider)
             except ProviderFailed as error:
-                self._health.failed(model.provider, str(model), number, error)
+                self.health.failed(model.provider, str(model), number, error)
                 helps = error.reason in FAILOVER and not spoken()
                 if helps:
                     misses.append(_miss(model, error))
@@ -132,7 +132,7 @@ class Failover:
                     raise _all_failed([*misses, *left_out]) from error
                 raise
             else:
-                self._health.succeeded(model.provider, number)
+                self.health.succeeded(model.provider, number)
                 return result, model
 
     def _in_order(
@@ -142,7 +142,7 @@ class Failover:
         free: list[Candidate] = []
         resting: list[tuple[Rest, Candidate]] = []
         for candidate in candidates:
-            rest = self._health.resting(candidate.model.provider)
+            rest = self.health.resting(candidate.model.provider)
             if rest is None:
                 free.append(candidate)
             else:
@@ -170,7 +170,10 @@ def _tell(
     error: ProviderFailed,
     following: ModelRef | None,
 ) -> None:
-    _log.warn(
+    # The failure of a run as a whole is told where the run is.
+    level = LogLevel.info if following is None else LogLevel.warn
+    _log.emit(
+        level,
         "run {run_id}: {model} failed ({reason}): {text} {then}",
         run_id=run_id,
         model=str(model),

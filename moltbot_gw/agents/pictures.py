@@ -43,6 +43,4 @@ def without_images(content: Content) -> Content:
     """Return *content* with words in the place of pictures."""
     if isinstance(content, str):
         return content
-    return tuple(
-        IN_PLACE if isinstance(part, ImagePart) else part for part in content
-    )
+    return tuple(IN_PLACE if isinstance(part, ImagePart) else part for part in content)

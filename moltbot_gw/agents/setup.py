@@ -13,6 +13,7 @@ from moltbot_gw.agents.pictures import has_images
 from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.toolbox import Toolbox
+from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.agents.toolrunner import ToolLimits
 from moltbot_gw.errors import InvalidRequest, ProviderFailed
 from moltbot_gw.interfaces import IModelProvider
@@ -36,6 +37,7 @@ class AgentSetup:
     prepare_workspace: Callable[[Agent], Awaitable[None]]
     failover: Failover
     compactor: Compactor
+    policies: ToolPolicies
     toolbox: Toolbox = attrs.Factory(Toolbox)
     tool_limits: ToolLimits = attrs.Factory(ToolLimits)
     verbose: str | None = None
@@ -67,7 +69,7 @@ class AgentSetup:
     ) -> tuple[Candidate, ...]:
         """Return what to try for a run of *agent* with *model* that adds *news*.
 
-        Raises ``InvalidRequest`` for pictures that none of them takes, and
+        Raises ``InvalidRequest`` for pictures that *model* does not take, and
         ``ProviderFailed`` when none has a provider.
         """
         shows = has_images(news)
@@ -78,12 +80,12 @@ class AgentSetup:
             providers=self.providers,
             with_images=shows,
         )
-        if found:
-            return found
-        if shows and model.provider in self.providers:
+        if shows and not model.accepts_images:
             raise InvalidRequest(
                 f"messages: the model {model} does not take images.", param="messages"
             )
+        if found:
+            return found
         raise ProviderFailed(
             f'Agent "{agent.id}" uses the model {model}, but the provider'
             f' "{model.provider}" is not configured (models.providers).'

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Annotated, Literal
 
+from msgspec import Meta
+
 from .fields import Count, Flag, Positive, Section, Strings, Text, ours
 from .issues import BadField
 from .secret import Secret, Unread
@@ -141,6 +143,20 @@ class AgentToAgent(Section, frozen=True, kw_only=True):
     allow: Strings | None = None
 
 
+class LoopLimits(Section, frozen=True, kw_only=True):
+    """How far agents may go with their tools."""
+
+    rounds: Annotated[
+        int, Meta(ge=1, le=1000), ours("how often a model is called in one run")
+    ] = 50
+    calls_per_round: Annotated[
+        int, Meta(ge=1, le=128), ours("how many calls of one message are made")
+    ] = 16
+    result_bytes: Annotated[
+        int, Meta(ge=1024), ours("what a model reads of one result at most")
+    ] = 262_144
+
+
 class AgentTools(ToolPolicy, frozen=True, kw_only=True):
     """The tools of one agent."""
 
@@ -162,6 +178,7 @@ class Tools(ToolPolicy, frozen=True, kw_only=True):
     elevated: Elevated | None = None
     subagents: ToolScope | None = None
     sandbox: ToolScope | None = None
+    limits: Annotated[LoopLimits | None, ours("bounds of the loop of tools")] = None
     message: Unread | None = None
     media: Unread | None = None
     links: Unread | None = None

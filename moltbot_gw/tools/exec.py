@@ -60,7 +60,7 @@ class ExecTools:
 
 def exec_tools(
     *,
-    config: Config,
+    config: Callable[[], Config],
     approvals: Approvals,
     allowlist: Allowlist,
     environ: Mapping[str, str],
@@ -71,18 +71,19 @@ def exec_tools(
 ) -> ExecTools:
     """Return the two tools.
 
-    *environ* is the gateway's own environment, of which commands get what is not
-    secret; *home* is the user's folder.  *tell* gets a session's key (the store's) and
+    *config* returns the configuration in force; *environ* is the gateway's own
+    environment, of which commands get what is not secret; *home* is the user's folder.
+    *tell* gets a session's key (the store's) and
     one line whenever a command ends that nobody waits for.
     """
 
     def on_exit(session: Session) -> None:
-        if exec_settings(config, session.agent_id).notifies:
+        if exec_settings(config(), session.agent_id).notifies:
             tell(session.session_key, news(session))
 
     sessions = Sessions(reactor=reactor, unix_time=unix_time, on_exit=on_exit)
     runner = Exec(
-        settings=lambda agent_id: exec_settings(config, agent_id),
+        settings=lambda agent_id: exec_settings(config(), agent_id),
         permission=Permission(approvals=approvals, allowlist=allowlist, home=home),
         sessions=sessions,
         environ=environ,

@@ -22,7 +22,6 @@ from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.agents.toolrunner import ToolLimits
 from moltbot_gw.agents.workspace import leave_workspace
@@ -40,6 +39,7 @@ from moltbot_gw.stored import IdempotencyKey, TurnEnd, TurnRound, TurnStart
 from tests.sessions.support import PATIENCE, Pump
 from tests.support.memory_store import MemorySessionStore
 from tests.support.scripted_provider import Call, ScriptedProvider
+from tests.support.setups import agent_setup
 
 KEY = "agent:main:main"
 START = 1769774400.0
@@ -163,14 +163,16 @@ class House:
         agents = [main, agent_of("eyes", images=True)]
         agents += [agent_of("odd", "gone"), agent_of("other", "other")]
         self.service = AgentService(
-            setup=AgentSetup(
-                roster=Roster(
+            setup=agent_setup(
+                Roster(
                     agents={one.id: one for one in agents},
                     default_id="main",
                     catalog=self.catalog,
                 ),
-                providers={"local": self.provider, **self.others},
-                fresh_after_ms=lambda key: 0,
+                {"local": self.provider, **self.others},
+                store=self.store,
+                clock=self.clock,
+                unix_time=self.now,
                 max_run_bytes=self.max_run_bytes,
                 prepare_workspace=self.prepare_workspace,
                 toolbox=self.toolbox,

@@ -15,13 +15,11 @@ from twisted.internet.interfaces import IAddress
 
 from moltbot_gw.agents.allowlist import Allowlist
 from moltbot_gw.agents.approvals import Approvals
-from moltbot_gw.agents.cooldowns import CooldownPolicy
-from moltbot_gw.agents.providerhealth import ProviderHealth
-from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.config import Secret
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.http.root import Root
 from moltbot_gw.settings import ALLOWLIST_FILE, CommandLine, Settings, load_settings
+from moltbot_gw.ws.system_events import SystemEvents
 from tests.support.gateway import Connection, Gateway
 from tests.support.http_client import TOKEN
 from tests.support.ws_frames import (
@@ -170,12 +168,7 @@ class Control(Gateway):
         super().__init__(**options)
         self.folder = folder
         self._held: list[tuple[Any, Deferred[Any]]] | None = None
-        self.provider_health = ProviderHealth(
-            providers=["script", "echo"],
-            policy=CooldownPolicy(),
-            clock=self.clock,
-            unix_time=self.unix_time,
-        )
+        self.provider_health = self.agents.setup.failover.health
         self.approvals = Approvals(clock=self.clock, unix_time=self.unix_time)
         self.control = self._build_control(self._settings(config or {}))
         self.site.resource = Root(self.site.resource, self.control.resource)
@@ -243,7 +236,5 @@ class Control(Gateway):
             unix_time=self.unix_time,
             run_in_thread=self._run_in_thread,
             find_log=lambda: None,
-            policies=ToolPolicies(settings.config),
-            tool_names=lambda: ("read", "exec"),
-            provider_health=self.provider_health,
+            system_events=SystemEvents(),
         )

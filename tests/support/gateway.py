@@ -27,9 +27,7 @@ from moltbot_gw.agents.catalog import Catalog, ModelRef
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.toolbox import Toolbox
-from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import Config, Images
 from moltbot_gw.errors import GatewayError
@@ -56,6 +54,7 @@ from moltbot_gw.messages import ModelRequest
 from moltbot_gw.providers.echo import EchoProvider
 from tests.support.http_client import TOKEN, Answer, chat_request, read_answers
 from tests.support.memory_store import MemorySessionStore
+from tests.support.setups import agent_setup
 
 CREATED = 1_700_000_000
 """The wall clock (Unix seconds) when the fake clock shows zero."""
@@ -440,14 +439,15 @@ class Gateway:
         if not chosen.missing_provider:
             providers["script"] = self.model
         return AgentService(
-            setup=AgentSetup(
-                roster=Roster(
+            setup=agent_setup(
+                Roster(
                     agents=agents, default_id=chosen.default_id, catalog=chosen.catalog
                 ),
-                providers=providers,
-                fresh_after_ms=lambda _: 0,
+                providers,
+                store=self.store,
+                clock=self.clock,
+                unix_time=self.unix_time,
                 max_run_bytes=chosen.max_run_bytes,
-                prepare_workspace=leave_workspace,
                 toolbox=chosen.toolbox,
             ),
             store=self.store,

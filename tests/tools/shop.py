@@ -52,7 +52,7 @@ class Shop:
         self.approvals.observe(self.asked.append, lambda answer: None)
         tree = {"tools": {"exec": dict(rules)}, "agents": {"list": list(agents)}}
         self.built: ExecTools = exec_tools(
-            config=msgspec.convert(tree, Config, dec_hook=decode_hook),
+            config=lambda: msgspec.convert(tree, Config, dec_hook=decode_hook),
             approvals=self.approvals,
             allowlist=Allowlist(
                 self.allowlist_file,

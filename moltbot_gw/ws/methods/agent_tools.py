@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from moltbot_gw.agents.catalog import ModelRef
-from moltbot_gw.agents.roster import Roster
-from moltbot_gw.agents.toolpolicy import ToolPolicies
+from moltbot_gw.agents.service import AgentService
 from moltbot_gw.config.toolnames import TOOLS
 from moltbot_gw.ws.calls import Call, Method, Params, Result, invalid
 from moltbot_gw.ws.methods.loose import Text1
@@ -43,28 +40,20 @@ class ShownAgent(Result, frozen=True, kw_only=True):
 
 
 class AgentTools:
-    """The handler; *tool_names* returns the names of the tools that are served."""
+    """The handler."""
 
-    def __init__(
-        self,
-        *,
-        roster: Roster,
-        targets: Targets,
-        policies: ToolPolicies,
-        tool_names: Callable[[], tuple[str, ...]],
-    ) -> None:
-        self._roster = roster
+    def __init__(self, *, agents: AgentService, targets: Targets) -> None:
+        self._agents = agents
         self._targets = targets
-        self._policies = policies
-        self._tool_names = tool_names
 
     async def show(self, call: Call, params: ShowParams) -> ShownAgent:
         """Return what is decided for the agent's main session."""
         agent_id = self._targets.agent("agents.show", params.agent_id)
-        agent = self._roster.agents[agent_id]
+        setup = self._agents.setup
+        agent = setup.roster.agents[agent_id]
         model = agent.model if params.model is None else self._model(params.model)
-        served = self._tool_names()
-        verdicts = self._policies.verdicts(
+        served = setup.toolbox.names
+        verdicts = setup.policies.verdicts(
             agent_id,
             model.provider,
             model.model,
@@ -88,21 +77,13 @@ class AgentTools:
         )
 
     def _model(self, text: str) -> ModelRef:
-        model = self._roster.catalog.find(text)
+        model = self._agents.roster.catalog.find(text)
         if not model.provider or not model.model:
             raise invalid(f'invalid agents.show params: no model "{text[:80]}"')
         return model
 
 
-def methods(
-    *,
-    roster: Roster,
-    targets: Targets,
-    policies: ToolPolicies,
-    tool_names: Callable[[], tuple[str, ...]],
-) -> list[Method]:
+def methods(*, agents: AgentService, targets: Targets) -> list[Method]:
     """Return the methods of this module; see ``AgentTools``."""
-    does = AgentTools(
-        roster=roster, targets=targets, policies=policies, tool_names=tool_names
-    )
+    does = AgentTools(agents=agents, targets=targets)
     return [Method("agents.show", "read", ShowParams, does.show)]

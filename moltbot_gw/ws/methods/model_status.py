@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from moltbot_gw.agents.providerhealth import (
     LastFailure,
-    ProviderHealth,
     ProviderState,
 )
 from moltbot_gw.agents.roster import Roster
+from moltbot_gw.agents.service import AgentService
 from moltbot_gw.errors import FailureReason
 from moltbot_gw.ws.calls import Call, Method, NoParams, Result
 
@@ -57,45 +57,48 @@ class StatusResult(Result, frozen=True, kw_only=True):
     providers: list[ProviderRow]
 
 
+_Used = dict[str, list[UsedModel]]
+
+
 class ModelStatus:
     """The handler; *keys* says which configured providers have an API key."""
 
     def __init__(
         self,
         *,
-        roster: Roster,
-        provider_health: ProviderHealth,
+        agents: AgentService,
         keys: Mapping[str, bool],
         unix_time: Callable[[], float],
     ) -> None:
-        self._used = _used_models(roster)
-        self._health = provider_health
+        self._agents = agents
         self._keys = keys
         self._unix_time = unix_time
 
     async def status(self, call: Call, params: NoParams) -> StatusResult:
+        setup = self._agents.setup
+        used = _used_models(setup.roster)
         rows = {
-            state.provider: self._row(state.provider, state)
-            for state in self._health.states()
+            state.provider: self._row(state.provider, state, used)
+            for state in setup.failover.health.states()
             # The built-in provider is of interest to those who use it.
             if state.provider in self._keys
-            or state.provider in self._used
+            or state.provider in used
             or state.successes
             or state.failures
         }
-        for name in {*self._keys, *self._used} - set(rows):
-            rows[name] = self._row(name, None)
+        for name in {*self._keys, *used} - set(rows):
+            rows[name] = self._row(name, None, used)
         return StatusResult(
             ts=int(self._unix_time() * 1000),
             providers=[rows[name] for name in sorted(rows)],
         )
 
-    def _row(self, name: str, state: ProviderState | None) -> ProviderRow:
+    def _row(self, name: str, state: ProviderState | None, used: _Used) -> ProviderRow:
         return ProviderRow(
             provider=name,
             served=state is not None,
             has_key=self._keys.get(name, False),
-            used=self._used.get(name, []),
+            used=used.get(name, []),
             successes=state.successes if state else 0,
             failures=state.failures if state else {},
             last_success_at=state.last_success_ms if state else None,
@@ -107,15 +110,12 @@ class ModelStatus:
 
 def methods(
     *,
-    roster: Roster,
-    provider_health: ProviderHealth,
+    agents: AgentService,
     keys: Mapping[str, bool],
     unix_time: Callable[[], float],
 ) -> list[Method]:
     """Return the method of this module; see ``ModelStatus``."""
-    does = ModelStatus(
-        roster=roster, provider_health=provider_health, keys=keys, unix_time=unix_time
-    )
+    does = ModelStatus(agents=agents, keys=keys, unix_time=unix_time)
     return [Method("models.status", "read", NoParams, does.status)]
 
 
@@ -130,7 +130,7 @@ def _failure(failure: LastFailure | None) -> FailureRow | None:
     )
 
 
-def _used_models(roster: Roster) -> dict[str, list[UsedModel]]:
+def _used_models(roster: Roster) -> _Used:
     """Return the models that agents are configured with, by provider."""
     used: dict[str, dict[str, UsedModel]] = {}
 

@@ -13,16 +13,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from moltbot_gw.agents.cooldowns import CooldownPolicy
 from moltbot_gw.agents.lanes import Lanes
-from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import build_roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.agents.setup import AgentSetup
-from moltbot_gw.agents.toolpolicy import ToolPolicies
-from moltbot_gw.agents.workspace import leave_workspace
+from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.config import Config, decode_hook
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import Usage
@@ -46,9 +42,11 @@ from moltbot_gw.ws.methods.session_tools import SessionTools
 from moltbot_gw.ws.presence import Presence
 from moltbot_gw.ws.system_events import SystemEvents
 from moltbot_gw.ws.targets import Targets
+from tests.agents.tools import SHOUT
 from tests.sessions.support import end, start
 from tests.support.memory_store import MemorySessionStore
 from tests.support.scripted_provider import ScriptedProvider
+from tests.support.setups import agent_setup
 
 JSON = Any
 NOW = 1769774400.0
@@ -76,7 +74,7 @@ TREE: dict[str, Any] = {
                     {
                         "id": "m1",
                         "name": "One",
-                        "contextWindow": 1000,
+                        "contextWindow": 100_000,
                         "cost": {"input": 2, "output": 10, "cacheRead": 1},
                     },
                     {"id": "m2", "name": "Two", "reasoning": True},
@@ -143,6 +141,13 @@ def caller_of(
 ADMIN = caller_of("admin")
 
 
+def _box(*names: str) -> Toolbox:
+    """Return tools of these names, which no test calls."""
+    box = Toolbox()
+    box.add(attrs.evolve(SHOUT, name=name) for name in names)
+    return box
+
+
 class Desk:
     """The methods on a memory store and a clock that tests move."""
 
@@ -159,12 +164,15 @@ class Desk:
         self.presence = Presence(unix_time=self.now, version="9", host="box")
         self.roster = build_roster(config, home)
         self.agents = AgentService(
-            setup=AgentSetup(
-                roster=self.roster,
-                providers={"local": self.provider, "echo": self.provider},
-                fresh_after_ms=lambda key: 0,
+            setup=agent_setup(
+                self.roster,
+                {"local": self.provider, "echo": self.provider},
+                store=self.store,
+                clock=self.clock,
+                unix_time=self.now,
+                config=config,
                 max_run_bytes=1000,
-                prepare_workspace=leave_workspace,
+                toolbox=_box("session_status", "exec", "read", "our_own"),
             ),
             store=self.store,
             lanes=Lanes(max_concurrent=2, max_waiting=5, max_waiting_per_session=5),
@@ -182,13 +190,7 @@ class Desk:
             store_path=STORE_PATH,
             broadcast=self.hub.broadcast,
         )
-        self.policies = ToolPolicies(config)
-        self.provider_health = ProviderHealth(
-            providers=["local", "echo"],
-            policy=CooldownPolicy(),
-            clock=self.clock,
-            unix_time=self.now,
-        )
+        self.provider_health = self.agents.setup.failover.health
         self.keys = {"local": True, "openai": False}
         self.log_file: Path | None = None
         self.assistant_name: str | None = None
@@ -226,15 +228,9 @@ class Desk:
                     assistant_name=self.assistant_name,
                     assistant_avatar=self.assistant_avatar,
                 ),
-                *agent_tools.methods(
-                    roster=self.roster,
-                    targets=self.targets,
-                    policies=self.policies,
-                    tool_names=lambda: ("session_status", "exec", "read", "our_own"),
-                ),
+                *agent_tools.methods(agents=self.agents, targets=self.targets),
                 *model_status.methods(
-                    roster=self.roster,
-                    provider_health=self.provider_health,
+                    agents=self.agents,
                     keys=self.keys,
                     unix_time=self.now,
                 ),

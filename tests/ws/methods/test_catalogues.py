@@ -65,7 +65,7 @@ def test_models_are_listed_by_provider_and_name(desk: Desk) -> None:
                 "id": "m1",
                 "name": "One",
                 "provider": "local",
-                "contextWindow": 1000,
+                "contextWindow": 100_000,
                 "reasoning": False,
                 "input": ["text"],
             },

@@ -59,7 +59,7 @@ def test_list_shows_sessions_with_their_settings(desk: Desk) -> None:
         "ts": NOW_MS,
         "path": STORE_PATH,
         "count": 1,
-        "defaults": {"modelProvider": "local", "model": "m1", "contextTokens": 1000},
+        "defaults": {"modelProvider": "local", "model": "m1", "contextTokens": 100_000},
         "sessions": [
             {
                 "key": KEY,
@@ -72,7 +72,7 @@ def test_list_shows_sessions_with_their_settings(desk: Desk) -> None:
                 "totalTokens": 250,
                 "modelProvider": "local",
                 "model": "m1",
-                "contextTokens": 1000,
+                "contextTokens": 100_000,
                 "label": "home",
                 "thinkingLevel": "high",
                 "verboseLevel": "on",

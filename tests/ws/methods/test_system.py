@@ -155,7 +155,9 @@ def test_defect_in_a_refresh_is_logged(desk: Desk, log: LogTape) -> None:
 
 
 def test_status_tells_how_full_sessions_are(desk: Desk) -> None:
-    desk.turn(usage=Usage(prompt_tokens=200, completion_tokens=50, total_tokens=250))
+    desk.turn(
+        usage=Usage(prompt_tokens=20_000, completion_tokens=50, total_tokens=25_000)
+    )
     desk.ask("sessions.patch", {"key": "main", "thinkingLevel": "low"})
     desk.events.add(KEY, "news")
     desk.clock.advance(2)
@@ -168,13 +170,13 @@ def test_status_tells_how_full_sessions_are(desk: Desk) -> None:
         "updatedAt": NOW_MS,
         "age": 2000,
         "abortedLastRun": False,
-        "inputTokens": 200,
+        "inputTokens": 20_000,
         "outputTokens": 50,
-        "totalTokens": 250,
-        "remainingTokens": 750,
+        "totalTokens": 25_000,
+        "remainingTokens": 75_000,
         "percentUsed": 25,
         "model": "m1",
-        "contextTokens": 1000,
+        "contextTokens": 100_000,
         "thinkingLevel": "low",
         "flags": ["think:low", "id:id-1"],
     }
@@ -189,7 +191,7 @@ def test_status_tells_how_full_sessions_are(desk: Desk) -> None:
         "sessions": {
             "paths": [STORE_PATH],
             "count": 1,
-            "defaults": {"model": "m1", "contextTokens": 1000},
+            "defaults": {"model": "m1", "contextTokens": 100_000},
             "recent": [row],
             "byAgent": [
                 {"agentId": "main", "path": STORE_PATH, "count": 1, "recent": [row]},
@@ -218,7 +220,7 @@ def test_status_of_a_session_without_any_run(desk: Desk) -> None:
         )
     )
     fresh, gone = desk.ask("status")["sessions"]["recent"]
-    assert (fresh["model"], fresh["contextTokens"]) == ("m1", 1000)
+    assert (fresh["model"], fresh["contextTokens"]) == ("m1", 100_000)
     assert (gone["model"], gone["contextTokens"]) == (None, None)
 
 

@@ -1,0 +1,265 @@
+"""From a configuration to the agents: models, permissions, tools.
+
+A part of the composition root.  What outlives a configuration is in the ``Workshop``;
+the rest is built anew for each one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from moltbot_gw.agents.allowlist import Allowlist
+from moltbot_gw.agents.approvals import Approvals
+from moltbot_gw.agents.context import Compactor
+from moltbot_gw.agents.cooldowns import CooldownPolicy
+from moltbot_gw.agents.failover import Failover
+from moltbot_gw.agents.ids import new_uuid
+from moltbot_gw.agents.providerhealth import ProviderHealth
+from moltbot_gw.agents.roster import Roster, build_roster
+from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.setup import AgentSetup
+from moltbot_gw.agents.statuscard import StatusCards
+from moltbot_gw.agents.toolbox import Toolbox
+from moltbot_gw.agents.toolpolicy import ToolPolicies
+from moltbot_gw.agents.toolrunner import ToolLimits
+from moltbot_gw.agents.window import compaction_settings
+from moltbot_gw.agents.workspace import Workspaces, leave_workspace
+from moltbot_gw.config import Config, Cooldowns, Reset, WebFetch
+from moltbot_gw.config import Session as SessionConfig
+from moltbot_gw.fetching.guard import GuardedFetch
+from moltbot_gw.interfaces import IModelProvider, ISessionStore
+from moltbot_gw.providers.echo import EchoProvider
+from moltbot_gw.providers.factory import BadProvider, build_provider, is_served
+from moltbot_gw.refusal import StartRefused
+from moltbot_gw.sessions import ResetPolicy, fresh_after_ms, session_kind
+from moltbot_gw.settings import Settings
+from moltbot_gw.tooling import Tool
+from moltbot_gw.tools.access import SessionAccess
+from moltbot_gw.tools.exec import ExecTools, exec_tools
+from moltbot_gw.tools.files import file_roots, file_tools
+from moltbot_gw.tools.sending import SendTool
+from moltbot_gw.tools.sessions import SessionTools
+from moltbot_gw.tools.webfetch import web_fetch_tool
+
+_log = Logger()
+
+RunInThread = Callable[[Callable[[], Any]], Deferred[Any]]
+
+
+@attrs.define(kw_only=True, eq=False)
+class Workshop:
+    """What agents are built with, and what of them outlives a configuration.
+
+    *config* is the one in force.  *tell* gets a session's key and a line that its agent
+    is to be told before its next message.
+    """
+
+    config: Config
+    reactor: Any
+    store: ISessionStore
+    run_in_thread: RunInThread
+    environ: Mapping[str, str]
+    home: Path
+    fetch: GuardedFetch
+    approvals: Approvals
+    allowlist: Allowlist
+    tell: Callable[[str, str], None]
+    workspaces: Workspaces = attrs.field(init=False)
+    commands: ExecTools = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.workspaces = Workspaces(self.run_in_thread, self.reactor)
+        self.commands = exec_tools(
+            config=lambda: self.config,
+            approvals=self.approvals,
+            allowlist=self.allowlist,
+            environ=self.environ,
+            home=self.home,
+            reactor=self.reactor,
+            unix_time=time.time,
+            tell=self.tell,
+        )
+
+
+def build_setup(settings: Settings, workshop: Workshop) -> AgentSetup:
+    """Return the agents of *settings*, without their tools; see ``equip``.
+
+    Raises ``StartRefused`` for a provider that cannot be used.
+    """
+    config = settings.config
+    providers = _build_providers(settings, workshop.reactor)
+    roster = build_roster(
+        config,
+        settings.home,
+        settings.environ.get("CLAWDBOT_PROFILE"),
+        # Whoever only tries it out finds nothing beside the state.
+        workspaces=settings.state if settings.dev else None,
+    )
+    _warn_of_missing_providers(roster, providers)
+    makes_files = not config.agents.defaults.skip_bootstrap
+    policies = ToolPolicies(config)
+    health = ProviderHealth(
+        providers=providers,
+        policy=CooldownPolicy.from_config(
+            config.auth.cooldowns if config.auth is not None else Cooldowns()
+        ),
+        clock=workshop.reactor,
+        unix_time=time.time,
+    )
+    return AgentSetup(
+        roster=roster,
+        providers=providers,
+        fresh_after_ms=_freshness(config.session),
+        max_run_bytes=config.gateway.limits.max_run_bytes,
+        prepare_workspace=workshop.workspaces.prepare
+        if makes_files
+        else leave_workspace,
+        failover=Failover(health),
+        compactor=Compactor(
+            store=workshop.store,
+            clock=workshop.reactor,
+            unix_time=time.time,
+            settings=compaction_settings(config.agents.defaults),
+        ),
+        policies=policies,
+        toolbox=Toolbox(policies),
+        tool_limits=_tool_limits(config),
+        verbose=config.agents.defaults.verbose_default,
+    )
+
+
+def equip(
+    setup: AgentSetup, settings: Settings, agents: AgentService, workshop: Workshop
+) -> None:
+    """Put all tools into the box of *setup*; some of them act upon *agents*."""
+    config = settings.config
+    tools: list[Tool] = [
+        *file_tools(
+            roots=lambda agent_id: file_roots(config, agent_id),
+            forbidden=_forbidden(settings),
+            home=settings.home,
+            run_in_thread=workshop.run_in_thread,
+        ),
+        *workshop.commands.tools,
+    ]
+    web = config.tools.web if config.tools is not None else None
+    page_config = (web.fetch if web is not None else None) or WebFetch()
+    if page_config.enabled is not False:
+        tools.append(
+            web_fetch_tool(
+                fetch=workshop.fetch,
+                config=page_config,
+                clock=workshop.reactor,
+                run_in_thread=workshop.run_in_thread,
+            )
+        )
+    setup.toolbox.add((*tools, *_session_tools(setup, config, agents, workshop)))
+
+
+def _session_tools(
+    setup: AgentSetup, config: Config, agents: AgentService, workshop: Workshop
+) -> tuple[Tool, ...]:
+    access = SessionAccess(
+        roster=setup.roster,
+        store=workshop.store,
+        rule=config.tools.agent_to_agent if config.tools is not None else None,
+        global_scope=config.session.scope == "global",
+    )
+    looking = SessionTools(
+        roster=setup.roster,
+        store=workshop.store,
+        access=access,
+        cards=StatusCards(agents=agents, store=workshop.store, unix_time=time.time),
+        unix_time=time.time,
+        new_session_id=new_uuid,
+    )
+    sending = SendTool(
+        agents=agents, access=access, clock=workshop.reactor, new_uuid=new_uuid
+    )
+    return (*looking.tools, sending.tool)
+
+
+def _forbidden(settings: Settings) -> tuple[Path, ...]:
+    """Return what no file tool may touch, whatever an agent's folders are."""
+    tls = settings.config.gateway.tls
+    files = [tls.cert_path, tls.key_path] if tls is not None else []
+    named = [Path(file).expanduser() for file in files if file]
+    return (settings.state, settings.config_path, *named)
+
+
+def _tool_limits(config: Config) -> ToolLimits:
+    limits = config.tools.limits if config.tools is not None else None
+    if limits is None:
+        return ToolLimits()
+    return ToolLimits(
+        rounds=limits.rounds,
+        calls=limits.calls_per_round,
+        result_bytes=limits.result_bytes,
+    )
+
+
+def _build_providers(settings: Settings, reactor: Any) -> dict[str, IModelProvider]:
+    providers: dict[str, IModelProvider] = {"echo": EchoProvider(reactor)}
+    for name, entry in settings.config.models.providers.items():
+        if not is_served(entry):
+            _log.warn(
+                "models.providers.{name}: the API {api} is not served yet",
+                name=name,
+                api=entry.api,
+            )
+            continue
+        try:
+            providers[name.lower()] = build_provider(
+                name, entry, settings.environ, reactor
+            )
+        except BadProvider as error:
+            raise StartRefused(
+                f"Invalid config at {settings.config_path}:\n  {error}"
+            ) from None
+    return providers
+
+
+def _warn_of_missing_providers(
+    roster: Roster, providers: dict[str, IModelProvider]
+) -> None:
+    for agent in roster.agents.values():
+        if agent.model.provider not in providers:
+            _log.warn(
+                "agent {agent} cannot run: its model {model} has no provider here",
+                agent=agent.id,
+                model=str(agent.model),
+            )
+
+
+def _freshness(session: SessionConfig) -> Callable[[str], int]:
+    """Return the function from a session's key to the time before which it is stale.
+
+    The channel's own rule replaces all others, then the kind's, then the general one,
+    then the older ``idleMinutes``; without any, sessions start afresh at four.
+    """
+
+    def cutoff(session_key: str) -> int:
+        chosen: Reset | None = session.reset_by_channel.get("webchat")
+        if chosen is None and session.reset_by_type is not None:
+            chosen = getattr(session.reset_by_type, session_kind(session_key))
+        chosen = chosen or session.reset
+        if chosen is None and session.idle_minutes is not None:
+            policy = ResetPolicy(mode="idle", idle_minutes=session.idle_minutes)
+        elif chosen is None:
+            policy = ResetPolicy()
+        else:
+            policy = ResetPolicy(
+                mode=chosen.mode or "daily",
+                at_hour=chosen.at_hour,
+                idle_minutes=chosen.idle_minutes,
+            )
+        return fresh_after_ms(policy, int(time.time() * 1000))
+
+    return cutoff
