@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -27,6 +27,7 @@ from moltbot_gw.errors import (
 )
 from moltbot_gw.http.answers import raw_error
 from moltbot_gw.http.chunks import StrictChunks
+from moltbot_gw.http.deadline import Deadline
 from moltbot_gw.http.gate import Gate, not_ascii, request_id_of, too_large
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.stall import StallWatch, limit_send_buffer
@@ -73,8 +74,7 @@ class GatewayChannel(HTTPChannel):
         self._gate = gate
         self._timeouts = timeouts
         self._clock = clock
-        self._deadline: float | None = None
-        self._timer: IDelayedCall | None = None
+        self._deadline = Deadline(clock, self._expired)
         self._in_head = False
         self._refused = False
         self._closing = False
@@ -92,7 +92,7 @@ class GatewayChannel(HTTPChannel):
         self._stall_watch = StallWatch(
             self.transport, self._clock, self._timeouts.stall
         )
-        self._set_deadline(self._timeouts.header)
+        self._deadline.set(self._timeouts.header)
 
     def dataReceived(self, data: bytes) -> None:
         if self._successor is not None:
@@ -159,9 +159,7 @@ class GatewayChannel(HTTPChannel):
         return self._pipelined <= MAX_PIPELINED_BYTES
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.stop()
         self._stall_watch.stop()
         self.site.lost(self)
         if self._successor is not None:
@@ -179,7 +177,7 @@ class GatewayChannel(HTTPChannel):
     def _begin_head(self) -> None:
         if not self._in_head:
             self._in_head = True
-            self._set_deadline(self._timeouts.header)
+            self._deadline.set(self._timeouts.header)
 
     def headerReceived(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
@@ -231,7 +229,7 @@ class GatewayChannel(HTTPChannel):
             # Makes our caller wait for a body, which ``rawDataReceived`` then drops.
             self.length = None
             return
-        self._set_deadline(None if self.length == 0 else self._timeouts.body)
+        self._deadline.set(None if self.length == 0 else self._timeouts.body)
         self._wire_bytes = 0
         super().allHeadersReceived()
 
@@ -269,7 +267,7 @@ class GatewayChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         if self._refused:
             return  # the piece that was one too many brought the body's end with it
-        self._set_deadline(None)
+        self._deadline.set(None)
         super().allContentReceived()
 
     # -- the answer
@@ -280,7 +278,7 @@ class GatewayChannel(HTTPChannel):
             # Nothing but unsent bytes keeps the connection from closing.
             self._stall_watch.start()
         elif not self._waitingForTransport:
-            self._set_deadline(self._timeouts.idle)
+            self._deadline.set(self._timeouts.idle)
         super().requestDone(request)
 
     def pauseProducing(self) -> None:
@@ -292,7 +290,7 @@ class GatewayChannel(HTTPChannel):
         self._stall_watch.stop()
         if not self.requests and not self._refused and not self._in_head:
             # The answer was finished while its end still lay here (twisted#12498).
-            self._set_deadline(self._timeouts.idle)
+            self._deadline.set(self._timeouts.idle)
         super().resumeProducing()
 
     def refuse(self, error: GatewayError) -> None:
@@ -314,7 +312,7 @@ class GatewayChannel(HTTPChannel):
         route = request.route if request is not None else None
         self.site.log_refusal(method, route, error, request_id)
         self.setRawMode()
-        self._set_deadline(LINGER_SECONDS)
+        self._deadline.set(LINGER_SECONDS)
         if self.isSecure():
             self.loseConnection()
         else:
@@ -330,7 +328,7 @@ class GatewayChannel(HTTPChannel):
         request = self.requests.pop()
         request.code = 101
         self.site.log(request)
-        self._set_deadline(None)
+        self._deadline.set(None)
         # Twisted's channel would go on to be told of full buffers.
         self.transport.unregisterProducer()
         self._successor = successor
@@ -357,36 +355,14 @@ class GatewayChannel(HTTPChannel):
         if self._lingered > LINGER_BYTES:
             self.abort()
 
-    def _set_deadline(self, seconds: float | None) -> None:
-        """Be done with this phase in *seconds*; None for no limit.
-
-        The timer is only moved when it would ring too late, so that a busy connection
-        makes no timers.
-        """
-        if seconds is None:
-            self._deadline = None
-            return
-        self._deadline = self._clock.seconds() + seconds
-        if self._timer is not None:
-            if self._timer.getTime() <= self._deadline:
-                return
-            self._timer.cancel()
-        self._timer = self._clock.callLater(seconds, self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        if self._deadline is None:
-            return
-        left = self._deadline - self._clock.seconds()
-        if left > 0:
-            self._timer = self._clock.callLater(left, self._ring)
-        elif self._refused or self._closing:
+    def _expired(self) -> None:
+        if self._refused or self._closing:
             self.abort()
         elif not self.requests and not self._in_head:
             # The kernel may still have the end of an answer for a slow reader, which
             # an abort would throw away.
             self._closing = True
-            self._set_deadline(LINGER_SECONDS)
+            self._deadline.set(LINGER_SECONDS)
             self.loseConnection()
         elif self._in_head:
             self.refuse(RequestTimeout("The request's head did not come in time."))
