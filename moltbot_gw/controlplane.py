@@ -63,9 +63,13 @@ class ControlPlane:
     resource: IResource
     hub: Hub
 
-    async def close(self, reason: str) -> None:
-        """Tell all clients that we stop, and wait until they are gone."""
-        await self.hub.close(reason)
+    def announce_stop(self, reason: str) -> None:
+        """Tell all clients that we stop; runs may still end before ``close``."""
+        self.hub.announce_stop(reason)
+
+    async def close(self) -> None:
+        """Close all clients, and wait until they are gone."""
+        await self.hub.close()
 
 
 def build_control_plane(

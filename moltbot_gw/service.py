@@ -14,14 +14,14 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 from moltbot_gw import __version__
 from moltbot_gw.agents.keyed import KEPT_SECONDS
-from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.service import AgentService, gateway_stops
 from moltbot_gw.controlplane import ControlPlane
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.http.site import GatewaySite
@@ -38,6 +38,8 @@ _log = Logger()
 PRUNE_SECONDS = 600.0
 CLOSE_SECONDS = 2.0
 """How long the last bytes may take to leave when the gateway stops."""
+HURRY_SECONDS = 1.0
+"""How long everything but the store may still take once it must stop at once."""
 
 
 class GatewayService(Service):
@@ -45,7 +47,8 @@ class GatewayService(Service):
 
     Start: take note of the store's state, listen.  Stop: ports, runs (drain, then
     cancel), commands of agents, connections, providers, store, lock; each step waits
-    for the one before.
+    for the one before.  *draining* is true from the first step on: whoever asks for
+    readiness is told no.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class GatewayService(Service):
         self._reactor = reactor
         self._started = False
         self._deaf = False
+        self._hurrying: IDelayedCall | None = None
+        self.draining = False
 
     def privilegedStartService(self) -> None:
         """Listen, before twistd gives up its privileges."""
@@ -106,7 +111,21 @@ class GatewayService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop in order; fires when nothing is left to lose."""
         super().stopService()
+        self.draining = True
         return Deferred.fromCoroutine(self._stop())
+
+    def hurry(self) -> None:
+        """Wait for no run and no client any more, in the stop at hand or to come.
+
+        What runs is cancelled, its text stored and its stream ended with an error;
+        connections that still stand ``HURRY_SECONDS`` later are cut.
+        """
+        if self._hurrying is None:
+            _log.warn("asked to stop once more: not waiting any longer")
+            self._hurrying = self._reactor.callLater(
+                HURRY_SECONDS, self._site.abort_all
+            )
+            self._agents.cut_off(HURRY_SECONDS)
 
     async def _stop(self) -> None:
         if self._pruning.running:
@@ -117,16 +136,21 @@ class GatewayService(Service):
             if stopping is not None:
                 await stopping
         try:
-            await self._agents.drain(self._settings.config.gateway.drain_seconds)
+            self._site.wind_up()
+            self._control.announce_stop("gateway stopping")
+            drain_seconds = self._settings.config.gateway.drain_seconds
+            await self._agents.drain(0.0 if self._hurrying else drain_seconds)
             await self._commands.close()
-            await self._control.close("gateway stopping")
-            await self._site.close(CLOSE_SECONDS)
+            await self._control.close()
+            await self._site.close(CLOSE_SECONDS, gateway_stops())
             for provider in self._agents.setup.providers.values():
                 await provider.close()
         finally:
             # Whatever else goes wrong, what was stored is closed properly.
             await self._store.close()
             self._lock.release()
+            if self._hurrying is not None and self._hurrying.active():
+                self._hurrying.cancel()
         _log.info("the gateway has stopped")
         globalLogPublisher.removeObserver(self._log_file)
         self._log_file.flush()

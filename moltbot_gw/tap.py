@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet.error import ReactorNotRunning
@@ -16,6 +15,9 @@ from twisted.python import usage
 from moltbot_gw.config import Secret
 from moltbot_gw.refusal import EXIT_CONFIG, StartRefused
 from moltbot_gw.settings import CommandLine, Settings, load_settings
+
+if TYPE_CHECKING:
+    from moltbot_gw.service import GatewayService
 
 _BIND_MODES = ("loopback", "lan", "tailnet", "auto", "custom")
 _AUTH_MODES = ("token", "password")
@@ -96,9 +98,9 @@ def makeService(options: Options) -> IService:
         service = build_gateway(_settings_of(options), reactor)
     except StartRefused as refusal:
         _refuse(str(refusal))
-    _catch_signals(reactor)
+    _catch_signals(reactor, service)
     # The reactor sets its own handlers when it starts.
-    reactor.callWhenRunning(_catch_signals, reactor)
+    reactor.callWhenRunning(_catch_signals, reactor, service)
     return service
 
 
@@ -107,8 +109,10 @@ def _refuse(why: str) -> NoReturn:
     raise SystemExit(EXIT_CONFIG) from None
 
 
-def _catch_signals(reactor: Any) -> None:
+def _catch_signals(reactor: Any, service: GatewayService) -> None:
     """Make SIGTERM, SIGINT and SIGHUP stop the reactor, and twistd end with 0.
+
+    The first one drains, the second does not wait any longer.
 
     By itself twistd kills itself again by the same signal at the end, which looks like
     a crash; before the reactor runs, a Deferred may swallow KeyboardInterrupt; and
@@ -116,16 +120,18 @@ def _catch_signals(reactor: Any) -> None:
     """
 
     def stop(number: int, _: object) -> None:
-        reactor.callFromThread(_stop, reactor)
+        reactor.callFromThread(_stop, reactor, service)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
 
 
-def _stop(reactor: Any) -> None:
-    with suppress(ReactorNotRunning):
+def _stop(reactor: Any, service: GatewayService) -> None:
+    try:
         reactor.stop()
+    except ReactorNotRunning:
+        service.hurry()
 
 
 def _settings_of(options: Options) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from moltbot_gw.agents.compacting import compact_session
@@ -32,6 +32,11 @@ DRAIN_RETRY_AFTER = 5
 
 CUT_SECONDS = 10.0
 """How long a cancelled run may take to store what it has."""
+
+
+def gateway_stops() -> Draining:
+    """Return what is told to whoever comes, waits, or is cut off while we stop."""
+    return Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
 
 
 class AgentService:
@@ -64,6 +69,7 @@ class AgentService:
         self._compactions: list[Deferred[str]] = []
         self._draining = False
         self._idle: Deferred[None] | None = None
+        self._limit: IDelayedCall | None = None
 
     @property
     def roster(self) -> Roster:
@@ -97,7 +103,7 @@ class AgentService:
         if agent is None:
             raise ModelNotFound(f'There is no agent "{request.agent_id}".')
         if self._draining:
-            raise Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
+            raise gateway_stops()
         model = request.model or agent.model
         setup.candidates(model, agent, request.messages)
         if request.run_id in self._runs:
@@ -168,7 +174,7 @@ class AgentService:
         Raises ``GatewayError``.
         """
         if self._draining:
-            raise Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
+            raise gateway_stops()
         working = Deferred.fromCoroutine(
             compact_session(
                 self.setup,
@@ -191,30 +197,32 @@ class AgentService:
 
         Returns when no run is left; their turns are stored by then.  A run that does
         not even end when it is cancelled (a disk that hangs) is left after
-        ``CUT_SECONDS`` more.
+        ``CUT_SECONDS`` more.  ``cut_off`` ends the waiting early.
         """
         self._draining = True
-        error = Draining("The gateway is stopping.", retry_after=DRAIN_RETRY_AFTER)
-        self._lanes.refuse_waiting(error)
+        self._lanes.refuse_waiting(gateway_stops())
         for compaction in tuple(self._compactions):
             compaction.cancel()
         if not self._runs:
             return
         _log.info("waiting for what still runs: {count}", count=len(self._runs))
-        timers = (
-            self._clock.callLater(seconds, self._cancel_all, error),
-            self._clock.callLater(seconds + CUT_SECONDS, self._give_up),
-        )
+        self._limit = self._clock.callLater(seconds, self.cut_off)
         idle = self._idle = Deferred()
         try:
             await idle
         finally:
-            for timer in timers:
-                if timer.active():
-                    timer.cancel()
+            if self._limit.active():
+                self._limit.cancel()
 
-    def _cancel_all(self, error: Draining) -> None:
+    def cut_off(self, patience: float = CUT_SECONDS) -> None:
+        """Cancel what still runs in a drain, which then takes *patience* at most."""
+        if self._idle is None or self._limit is None:
+            return
         _log.warn("cutting off what still runs: {count}", count=len(self._runs))
+        if self._limit.active():
+            self._limit.cancel()
+        self._limit = self._clock.callLater(patience, self._give_up)
+        error = gateway_stops()
         for run in tuple(self._runs.values()):
             run.cancel(error)
 

@@ -76,11 +76,13 @@ def prepare_error(request: GatewayRequest, error: GatewayError) -> bytes:
     return prepare_json(request, render_error(error))
 
 
-def raw_error(error: GatewayError, request_id: bytes, origin: bytes | None) -> bytes:
+def raw_error(
+    error: GatewayError, request_id: bytes, origin: bytes | None, method: bytes
+) -> bytes:
     """Return a whole answer for *error* after which the connection is closed.
 
     For requests that are refused before their body is there, or that are no HTTP.
-    *origin* is that of a web page which may read it.
+    *origin* is that of a web page which may read it; one to ``HEAD`` has no body.
     """
     body = render_error(error)
     headers = [
@@ -93,4 +95,4 @@ def raw_error(error: GatewayError, request_id: bytes, origin: bytes | None) -> b
     ]
     head = b"HTTP/1.1 %d %s\r\n" % (error.status, reason_phrase(error.status))
     lines = b"".join(b"%s: %s\r\n" % header for header in headers)
-    return head + lines + b"\r\n" + body
+    return head + lines + b"\r\n" + (b"" if method == b"HEAD" else body)

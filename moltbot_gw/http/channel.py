@@ -78,6 +78,7 @@ class GatewayChannel(HTTPChannel):
         self._in_head = False
         self._refused = False
         self._closing = False
+        self._was_asked = False
         self._lingered = 0
         self._pipelined = 0
         self._wire_bytes = 0
@@ -213,6 +214,7 @@ class GatewayChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         self._in_head = False
+        self._was_asked = True
         request = self.requests[-1]
         request.started = self._clock.seconds()
         request.request_id = request_id_of(request.requestHeaders)
@@ -254,7 +256,7 @@ class GatewayChannel(HTTPChannel):
         """Read ``Connection`` as the list that it is; Twisted splits it at blanks."""
         values = request.requestHeaders.getRawHeaders(b"Connection", ())
         tokens = {t.strip().lower() for v in values for t in v.split(b",")}
-        if version != b"HTTP/1.1" or b"close" in tokens:
+        if version != b"HTTP/1.1" or b"close" in tokens or self.site.winding_up:
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
         return True
@@ -304,11 +306,8 @@ class GatewayChannel(HTTPChannel):
             request.requestHeaders if request is not None else _NO_HEADERS
         )
         origin = request.cors_origin if request is not None else None
-        answer = raw_error(error, request_id, origin)
         method = getattr(self, "_command", b"-")
-        if method == b"HEAD":
-            answer = answer[: answer.index(b"\r\n\r\n") + 4]
-        self.transport.write(answer)
+        self.transport.write(raw_error(error, request_id, origin, method))
         route = request.route if request is not None else None
         self.site.log_refusal(method, route, error, request_id)
         self.setRawMode()
@@ -333,6 +332,31 @@ class GatewayChannel(HTTPChannel):
         self.transport.unregisterProducer()
         self._successor = successor
         successor.makeConnection(self.transport)
+
+    def wind_up(self) -> None:
+        """Take no further request: close if idle, else after the answer at hand.
+
+        A connection that has carried nothing yet stays: a request may be on its way.
+        """
+        if self.requests:
+            self.persistent = False
+            if not self.requests[0].startedWriting:
+                headers = self.requests[0].responseHeaders
+                headers.setRawHeaders(b"Connection", [b"close"])
+        elif self._is_idle:
+            self.loseConnection()
+
+    def leave(self, error: GatewayError) -> None:
+        """Close once all is sent; who is asking, or about to, is told *error*."""
+        if self._is_idle or self._handlingRequest or self._successor is not None:
+            self.loseConnection()
+        else:
+            self.refuse(error)
+
+    @property
+    def _is_idle(self) -> bool:
+        busy = self.requests or self._in_head or self._refused
+        return self._was_asked and not busy and self._successor is None
 
     def abort(self) -> None:
         """Close at once; what was written and not yet sent is lost."""

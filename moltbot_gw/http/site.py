@@ -53,6 +53,7 @@ class GatewaySite(Site):
         self._next_note = 0.0
         self._channels: set[GatewayChannel] = set()
         self._empty: Deferred[None] | None = None
+        self.winding_up = False
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if len(self._channels) >= self._max_connections:
@@ -74,15 +75,28 @@ class GatewaySite(Site):
                 count=len(self._channels),
             )
 
-    async def close(self, seconds: float) -> None:
-        """Close all connections once all is sent; by force after *seconds*."""
+    def wind_up(self) -> None:
+        """Take one request more of each connection that has had none; close the idle.
+
+        Whoever is answered from now on is told to connect again for the next request.
+        """
+        self.winding_up = True
+        for channel in tuple(self._channels):
+            channel.wind_up()
+
+    async def close(self, seconds: float, error: GatewayError) -> None:
+        """Close all connections once all is sent; by force after *seconds*.
+
+        A request that is on its way, or may be, is answered with *error*: its client
+        has found the port open, and shall not be cut off without a word.
+        """
         if not self._channels:
             self._access_log.flush()
             return
         empty = self._empty = Deferred()
-        timer = self._clock.callLater(seconds, self._abort_all)
+        timer = self._clock.callLater(seconds, self.abort_all)
         for channel in tuple(self._channels):
-            channel.loseConnection()
+            channel.leave(error)
         try:
             await empty
         finally:
@@ -106,7 +120,8 @@ class GatewaySite(Site):
         """How many connections are open."""
         return len(self._channels)
 
-    def _abort_all(self) -> None:
+    def abort_all(self) -> None:
+        """Close all connections at once; what was not yet sent is lost."""
         for channel in tuple(self._channels):
             channel.abort()
 

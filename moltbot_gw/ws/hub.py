@@ -152,14 +152,18 @@ class Hub:
             if caller.device_id == device_id and caller.role == role:
                 self._clock.callLater(0, member.say_goodbye, REVOKED)
 
-    async def close(self, reason: str) -> None:
-        """Tell all that we stop and close them; returns when they are gone.
+    def announce_stop(self, reason: str) -> None:
+        """Tell all that we stop; they stay until ``close``, to see their runs end."""
+        self._closing = True
+        self.broadcast("shutdown", {"reason": reason})
+
+    async def close(self) -> None:
+        """Close all clients; returns when they are gone.
 
         Who is still there after ``GOODBYE_SECONDS`` (one that has answered our close
         frame and takes nothing more) is left to whoever closes the connections.
         """
         self._closing = True
-        self.broadcast("shutdown", {"reason": reason})
         if not self._members:
             return
         empty = self._empty = Deferred()

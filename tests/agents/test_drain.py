@@ -100,6 +100,27 @@ def test_every_running_run_is_waited_for() -> None:
     house.check_idle()
 
 
+def test_the_waiting_can_be_cut_short(house: House) -> None:
+    run = house.start()
+    house.call.say("half")
+    drained = drain(house)
+    house.clock.advance(1)
+    house.service.cut_off(1.0)
+    assert drained.called
+    assert isinstance(ended(run).error, Draining)
+    assert house.history()[1:] == (AssistantMessage("half", stop_reason="aborted"),)
+    house.check_idle()
+
+
+def test_nothing_is_cut_off_without_a_drain(house: House) -> None:
+    run = house.start()
+    house.service.cut_off()
+    assert run.outcome is None
+    house.call.finish()
+    house.service.cut_off()
+    house.check_idle()
+
+
 class HangingStore(MemorySessionStore):
     """A disk that does not answer any more."""
 
@@ -117,3 +138,13 @@ def test_a_run_that_does_not_end_holds_the_gateway_for_a_while_only() -> None:
     house.clock.advance(1)
     assert drained.called
     assert house.service.running == 1
+
+
+def test_patience_with_a_run_that_does_not_end_can_run_out_sooner() -> None:
+    house = House(HangingStore())
+    house.start()
+    drained = drain(house, 30.0)
+    house.clock.advance(30)
+    house.service.cut_off(1.0)
+    house.clock.advance(1)
+    assert drained.called

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from moltbot_gw.agents.service import gateway_stops
 from tests.support.gateway import Gateway
 from tests.support.http_client import http_request
 
@@ -13,7 +14,7 @@ from tests.support.http_client import http_request
 def close(gateway: Gateway, seconds: float = 2.0) -> list[bool]:
     """Start to close the site; the list is filled once it has."""
     closed: list[bool] = []
-    closing = Deferred.fromCoroutine(gateway.site.close(seconds))
+    closing = Deferred.fromCoroutine(gateway.site.close(seconds, gateway_stops()))
     closing.addCallback(lambda _: closed.append(True))
     gateway.advance(0)
     return closed

@@ -22,7 +22,8 @@ TWISTD = Path(sys.executable).with_name("twistd")
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return a small environment with *home*, and *more* in it."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    names = ("PATH", "LANG", "PYTHONPATH")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "HOME": str(home), **more}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from moltbot_gw.wire.device import DeviceIdentity
 from tests.support.control import JSON, Client, Control, connect_params
 from tests.support.device import make_identity, sign_connect
@@ -71,3 +73,9 @@ def log_in_with(
     return client, connect(
         control, client, signed(control, client, identity, **changes)
     )
+
+
+def stop(control: Control) -> Deferred[None]:
+    """Stop the edge as the daemon does when no run is left; fires at the end."""
+    control.control.announce_stop("gateway stopping")
+    return Deferred.fromCoroutine(control.control.close())

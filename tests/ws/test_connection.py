@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from tests.support.control import JSON, Client, Control
 from tests.support.gateway import LogTape
 from tests.support.ws_frames import BINARY, frame
+from tests.ws.connecting import stop
 
 Make = Callable[..., Control]
 
@@ -441,7 +442,7 @@ def test_a_command_that_leaves_is_not_missed(control: Control) -> None:
 
 def test_a_stop_is_told_to_all_before_they_are_closed(control: Control) -> None:
     clients = [control.member(), control.member(role="node")]
-    closing = Deferred.fromCoroutine(control.control.close("gateway stopping"))
+    closing = stop(control)
     control.advance(0)
     for client in clients:
         (event,) = client.events("shutdown")
@@ -454,7 +455,7 @@ def test_a_stop_is_told_to_all_before_they_are_closed(control: Control) -> None:
 
 def test_who_comes_in_during_a_stop_is_closed_too(control: Control) -> None:
     client, late = control.member(), control.client()
-    closing = Deferred.fromCoroutine(control.control.close("gateway stopping"))
+    closing = stop(control)
     assert late.log_in()["ok"]
     assert late.close == (1012, "service restart")
     assert client.close is not None
@@ -463,4 +464,27 @@ def test_who_comes_in_during_a_stop_is_closed_too(control: Control) -> None:
 
 
 def test_a_stop_without_clients_is_over_at_once(control: Control) -> None:
-    assert Deferred.fromCoroutine(control.control.close("gateway stopping")).called
+    assert stop(control).called
+
+
+def test_a_stop_is_told_while_runs_may_still_end(control: Control) -> None:
+    client = control.member()
+    client.ask("agent", RUN)
+    control.control.announce_stop("gateway stopping")
+    control.advance(0)
+    assert client.events("shutdown")
+    assert client.close is None
+    control.model.calls[-1].finish()
+    assert [one["ok"] for one in client.answers()] == [True]
+    closing = Deferred.fromCoroutine(control.control.close())
+    control.advance(0)
+    assert client.close == (1012, "service restart")
+    control.advance(3.0)
+    assert closing.called
+
+
+def test_who_comes_in_while_runs_end_is_sent_away(control: Control) -> None:
+    control.control.announce_stop("gateway stopping")
+    late = control.client()
+    assert late.log_in()["ok"]
+    assert late.close == (1012, "service restart")

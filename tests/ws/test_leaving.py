@@ -5,13 +5,19 @@ from __future__ import annotations
 from struct import pack
 
 import pytest
-from twisted.internet.defer import Deferred
 
 from moltbot_gw.ws.hub import GOODBYE_SECONDS
 from tests.support.control import Control
 from tests.support.gateway import LogTape
 from tests.support.ws_frames import CLOSE, frame
-from tests.ws.connecting import DEVICE, LOCAL, connect_frame, log_in_with, signed
+from tests.ws.connecting import (
+    DEVICE,
+    LOCAL,
+    connect_frame,
+    log_in_with,
+    signed,
+    stop,
+)
 
 ELSEWHERE = "192.0.2.7"
 
@@ -70,7 +76,7 @@ def test_stop_does_not_wait_for_a_client_that_does_not_go(
     client = control.member()
     socket = client.connection.socket
     socket.full = True  # the kernel's buffer is, ours is not
-    stopping = Deferred.fromCoroutine(control.control.close("bye"))
+    stopping = stop(control)
     client.connection.send(frame(CLOSE, pack("!H", 1000)))
     control.advance(GOODBYE_SECONDS - 0.1)
     assert not stopping.called

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 
 from tests.support.control import JSON, Client, Control
 from tests.support.gateway import Call
 from tests.support.http_client import chat_request
+from tests.ws.connecting import stop
 
 Make = Callable[..., Control]
 
@@ -248,7 +248,7 @@ def test_a_client_that_goes_while_it_is_slow_leaves_nothing(control: Control) ->
 def test_a_stop_does_not_wait_for_those_who_do_not_read(control: Control) -> None:
     slow = control.member()
     slow.stall()
-    closing = Deferred.fromCoroutine(control.control.close("gateway stopping"))
+    closing = stop(control)
     control.advance(2.0)
     assert closing.called
     assert slow.connection.aborted
