@@ -5,6 +5,7 @@ Only this module and ``controlplane`` know every concrete class.
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import time
@@ -37,6 +38,7 @@ from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.listening import build_listeners, probe_ports
 from moltbot_gw.logfile import LogFile
+from moltbot_gw.sdnotify import Notifier
 from moltbot_gw.service import GatewayService
 from moltbot_gw.sessions import (
     SqliteSessionStore,
@@ -106,6 +108,7 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
         store=store,
         lock=lock,
         log_file=log_file,
+        notifier=Notifier(settings.environ, os.getpid()),
         reactor=reactor,
     )
 

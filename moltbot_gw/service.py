@@ -28,16 +28,20 @@ from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.listening import Listener, in_use
 from moltbot_gw.logfile import LogFile
 from moltbot_gw.refusal import EXIT_CONFIG
+from moltbot_gw.sdnotify import Notifier
 from moltbot_gw.sessions import SqliteSessionStore
 from moltbot_gw.settings import Settings, weakness_of
 from moltbot_gw.statelock import StateLock
 from moltbot_gw.tools.exec import ExecTools
+from moltbot_gw.supervision import Supervision
 
 _log = Logger()
 
 PRUNE_SECONDS = 600.0
 CLOSE_SECONDS = 2.0
 """How long the last bytes may take to leave when the gateway stops."""
+STOP_SECONDS = 30.0
+"""How long a stop may take beside the drain, all steps together and with room."""
 HURRY_SECONDS = 1.0
 """How long everything but the store may still take once it must stop at once."""
 
@@ -63,6 +67,7 @@ class GatewayService(Service):
         commands: ExecTools,
         lock: StateLock,
         log_file: LogFile,
+        notifier: Notifier,
         reactor: Any,
     ) -> None:
         self._settings = settings
@@ -78,6 +83,7 @@ class GatewayService(Service):
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
         self._reactor = reactor
+        self.supervision = Supervision(notifier, clock=reactor, describe=self._describe)
         self._started = False
         self._deaf = False
         self._hurrying: IDelayedCall | None = None
@@ -104,7 +110,7 @@ class GatewayService(Service):
         weakness = weakness_of(self._settings)
         if weakness:
             _log.warn("{weakness}: use a longer one", weakness=weakness)
-        Deferred.fromCoroutine(self._open_store())
+        Deferred.fromCoroutine(self._get_ready())
         _calm_collector()
         self._pruning.start(PRUNE_SECONDS, now=False)
 
@@ -112,6 +118,8 @@ class GatewayService(Service):
         """Stop in order; fires when nothing is left to lose."""
         super().stopService()
         self.draining = True
+        drain_seconds = self._settings.config.gateway.drain_seconds
+        self.supervision.stopping(drain_seconds + STOP_SECONDS)
         return Deferred.fromCoroutine(self._stop())
 
     def hurry(self) -> None:
@@ -149,11 +157,26 @@ class GatewayService(Service):
             # Whatever else goes wrong, what was stored is closed properly.
             await self._store.close()
             self._lock.release()
+            self.supervision.stop()
             if self._hurrying is not None and self._hurrying.active():
                 self._hurrying.cancel()
         _log.info("the gateway has stopped")
         globalLogPublisher.removeObserver(self._log_file)
         self._log_file.flush()
+
+    async def _get_ready(self) -> None:
+        await self._open_store()
+        if not self.draining:
+            self.supervision.ready()
+
+    def _describe(self) -> str:
+        """Return what goes on here in one line."""
+        parts = (
+            counted(self._agents.running, "run"),
+            counted(self._site.streams, "stream"),
+            counted(self._control.hub.members, "WebSocket client"),
+        )
+        return ("stopping: " if self.draining else "") + ", ".join(parts)
 
     async def _open_store(self) -> None:
         try:
@@ -213,6 +236,11 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return *number* and *noun*, in the plural where there is not just one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _dev_banner(settings: Settings, address: str) -> str:

@@ -25,6 +25,8 @@ FLOORS: tuple[frozenset[str], ...] = (
             "privatefile",
             "stored",
             "tooling",
+            "sdnotify",
+            "supervision",
         }
     ),
     frozenset({"agents", "sessions", "providers", "devices", "fetching"}),

@@ -25,7 +25,10 @@ CROWD_NOTE_SECONDS = 60.0
 
 
 class GatewaySite(Site):
-    """Builds hardened channels, and logs one line a request without its query."""
+    """Builds hardened channels, and logs one line a request without its query.
+
+    *streams* is how many event streams are open; each counts itself.
+    """
 
     noisy = False
     requestFactory = GatewayRequest
@@ -54,6 +57,7 @@ class GatewaySite(Site):
         self._channels: set[GatewayChannel] = set()
         self._empty: Deferred[None] | None = None
         self.winding_up = False
+        self.streams = 0
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if len(self._channels) >= self._max_connections:

@@ -65,6 +65,8 @@ class SSEStream:
         finished: Deferred[None] = Deferred(lambda _: self._close())
         self._finished = finished
         self._run = run
+        self._site = self._request.channel.site
+        self._site.streams += 1
         self._request.registerProducer(self, True)
         self._cursor = run.subscribe(self)
         self._timer = self._clock.callLater(self._keep_alive, self._tick)
@@ -165,4 +167,5 @@ class SSEStream:
         self._cursor = None
         if run is not None:
             run.unsubscribe(self)
+            self._site.streams -= 1
             self._request.unregisterProducer()

@@ -6,6 +6,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
+
+from tests.support.init_system import launching
 
 PATIENCE = 20.0
 """Seconds that a daemon may take for anything it is asked for."""
@@ -30,7 +33,8 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 class Daemon:
     """A gateway in the foreground of a process, under umask 022.
 
-    *options* follow ``moltbot-gateway``.  Output is read as it comes: ``wait_for``
+    *options* follow ``moltbot-gateway``; *sock* and its *names* are handed to it as by
+    an init system.  Output is read as it comes: ``wait_for``
     waits for a line, ``output`` is all there is, of both streams.
     """
 
@@ -40,6 +44,8 @@ class Daemon:
         *options: str,
         environ: Mapping[str, str] | None = None,
         before: tuple[str, ...] = ("-n", "--pidfile="),
+        sock: socket.socket | None = None,
+        names: str = "gateway",
     ) -> None:
         home.mkdir(exist_ok=True)
         self.home = home
@@ -47,7 +53,13 @@ class Daemon:
         self._new: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._errors: list[str] = []
         self.process = subprocess.Popen(
-            [str(TWISTD), *before, "moltbot-gateway", *options],
+            [
+                *launching(sock, names),
+                str(TWISTD),
+                *before,
+                "moltbot-gateway",
+                *options,
+            ],
             cwd=home,
             env=environment(home, **(environ or {})),
             stdin=subprocess.DEVNULL,
@@ -55,6 +67,7 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
             umask=0o022,
+            pass_fds=() if sock is None else (sock.fileno(),),
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
