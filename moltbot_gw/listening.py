@@ -20,6 +20,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from moltbot_gw.inherited import PREFIX, find_inherited
 from moltbot_gw.refusal import StartRefused
 from moltbot_gw.settings import Settings, weakness_of
 from moltbot_gw.tlsfiles import server_tls_options
@@ -46,7 +47,7 @@ class Listener:
 def build_listeners(settings: Settings, reactor: Any) -> list[Listener]:
     """Return where to listen; raise ``StartRefused`` for what would not be safe.
 
-    Explicit ``--endpoint`` options replace the bind mode.
+    Endpoints, of the command line or the configuration, replace the bind mode.
     """
     if settings.endpoints:
         listeners = [_described(text, reactor) for text in settings.endpoints]
@@ -92,11 +93,16 @@ def in_use(address: str, error: OSError) -> str:
 
 
 def _described(text: str, reactor: Any) -> Listener:
+    if text.startswith(PREFIX):
+        found = find_inherited(text, reactor)
+        return Listener(
+            endpoint=found.endpoint, address=found.address, local=found.local
+        )
     try:
         endpoint = serverFromString(reactor, text)
     except Exception as error:
         # Parsers of endpoint plugins raise whatever they like.
-        raise StartRefused(f"--endpoint {text.split(':')[0]}: {error}") from None
+        raise StartRefused(f"endpoint {text.split(':')[0]}: {error}") from None
     return Listener(
         endpoint=endpoint, address=_without_options(text), local=_is_local(text)
     )

@@ -112,7 +112,7 @@ def load_settings(
         secret_name=secret_name,
         port=_find_port(options, loaded),
         bind=bind,
-        endpoints=tuple(options.endpoints),
+        endpoints=tuple(options.endpoints) or config.gateway.endpoints,
         enabled=options.dev or config.gateway.http.endpoints.chat_completions.enabled,
         dev=options.dev,
         token_file=token_file,

@@ -32,7 +32,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"agents", "sessions", "providers", "devices", "fetching"}),
     frozenset({"http", "ws", "client", "tools"}),
     frozenset({"tap", "service", "settings", "listening", "statelock", "tlsfiles"})
-    | {"agentbuilding", "building", "controlplane", "cli"},
+    | {"agentbuilding", "building", "controlplane", "cli", "inherited"},
 )
 # Modules of one floor may use each other on the lowest two and on the top one; rooms
 # on the floors between are siblings that never do.

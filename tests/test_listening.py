@@ -212,7 +212,7 @@ def test_endpoints_replace_the_bind_mode(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["nonsense:1", "tcp", "tcp:http", "tcp:80:x=1"])
 def test_endpoint_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     kind = text.split(":")[0]
-    assert refusal(tmp_path, endpoints=[text]).startswith(f"--endpoint {kind}: ")
+    assert refusal(tmp_path, endpoints=[text]).startswith(f"endpoint {kind}: ")
 
 
 FAMILIES = [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]

@@ -29,6 +29,7 @@ PROTECTED: tuple[Place, ...] = (
     ("gateway", "auth"),
     ("gateway", "bind"),
     ("gateway", "customBindHost"),
+    ("gateway", "endpoints"),
     ("gateway", "mode"),
     ("gateway", "tls"),
     ("gateway", "trustedProxies"),

@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from .fields import Count, Flag, Positive, Seconds, Section, Strings, Text, doc, ours
+from .fields import (
+    Count,
+    Flag,
+    NotEmpty,
+    Positive,
+    Seconds,
+    Section,
+    Strings,
+    Text,
+    doc,
+    ours,
+)
 from .hostnames import parse_hosts, parse_origins
 from .secret import Secret
 
@@ -213,6 +224,10 @@ class Gateway(Section, frozen=True, kw_only=True):
         doc("which of the machine's addresses"),
     ] = "loopback"
     custom_bind_host: Annotated[Text, ours("the IP address for bind: custom")] = None
+    endpoints: Annotated[
+        tuple[NotEmpty, ...],
+        ours("Twisted endpoints to listen at, instead of port and bind"),
+    ] = ()
     auth: GatewayAuth = GatewayAuth()
     trusted_proxies: Annotated[
         Strings, doc("IP addresses whose forwarded headers are believed")

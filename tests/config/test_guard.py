@@ -63,6 +63,7 @@ def closed(folder: Path, content: Any = CLOSED) -> ConfigFile:
         ("gateway.auth", None),
         ("gateway.bind", "lan"),
         ("gateway.customBindHost", "0.0.0.0"),
+        ("gateway.endpoints", ["tcp:80"]),
         ("gateway.mode", "remote"),
         ("gateway.mode", None),
         ("gateway.tls.enabled", True),

@@ -85,19 +85,26 @@ class Load:
 
     def _post(self, text: str, user: str, stream: bool) -> bool:
         """Whether the answer to *text* came whole."""
-        body = json.dumps(ask(text, user=user, stream=stream))
-        headers = {
-            "Authorization": f"Bearer {TOKEN}",
-            "Content-Type": "application/json",
-        }
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        with closing(client):
-            client.request("POST", "/v1/chat/completions", body, headers)
-            response = client.getresponse()
-            data = response.read()
+        response, data = post_turn(self.port, text, user, stream)
         if stream:
             return data.endswith(b"data: [DONE]\n\n") and b'"error"' not in data
         return response.status == 200
+
+
+def post_turn(
+    port: int, text: str, user: str, stream: bool
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """Post *text* on a connection of its own; return the answer and its body."""
+    body = json.dumps(ask(text, user=user, stream=stream))
+    headers = {
+        "Authorization": f"Bearer {TOKEN}",
+        "Content-Type": "application/json",
+    }
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    with closing(client):
+        client.request("POST", "/v1/chat/completions", body, headers)
+        response = client.getresponse()
+        return response, response.read()
 
 
 @attrs.frozen

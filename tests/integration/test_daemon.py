@@ -246,7 +246,7 @@ def test_weak_secret_on_an_endpoint(start_daemon: StartDaemon) -> None:
 
 def test_endpoint_that_is_none(start_daemon: StartDaemon) -> None:
     environ = {"CLAWDBOT_GATEWAY_TOKEN": TOKEN}
-    assert "--endpoint" in _line(start_daemon("--endpoint=tpc:0", environ=environ))
+    assert "endpoint tpc" in _line(start_daemon("--endpoint=tpc:0", environ=environ))
 
 
 def test_remote_mode(start_daemon: StartDaemon, tmp_path: Path) -> None:
