@@ -13,11 +13,15 @@ import attrs
 
 from moltbot_gw.auth import find_weakness
 from moltbot_gw.config import (
+    GATEWAY_PASSWORD,
+    GATEWAY_TOKEN,
+    BadSecretFile,
     Config,
     ConfigError,
     LoadedConfig,
     Secret,
     load_config,
+    read_secret,
     state_dir,
 )
 from moltbot_gw.refusal import StartRefused
@@ -29,15 +33,17 @@ DEV_FOLDER = ".clawdbot-dev"
 DEV_PORT = 19001
 DEV_TOKEN_FILE = "gateway.token"  # noqa: S105  (a file's name)
 
-_TOKEN_VARIABLES = (
+TOKEN_VARIABLES = (
     "CLAWDBOT_GATEWAY_TOKEN",
     "MOLTBOT_GATEWAY_TOKEN",
     "OPENCLAW_GATEWAY_TOKEN",
+    GATEWAY_TOKEN,
 )
-_PASSWORD_VARIABLES = (
+PASSWORD_VARIABLES = (
     "CLAWDBOT_GATEWAY_PASSWORD",
     "MOLTBOT_GATEWAY_PASSWORD",
     "OPENCLAW_GATEWAY_PASSWORD",
+    GATEWAY_PASSWORD,
 )
 _PORT = re.compile(r"[0-9]{1,5}")
 _STATE_VARIABLES = ("MOLTBOT_STATE_DIR", "CLAWDBOT_STATE_DIR")
@@ -149,9 +155,13 @@ def _find_secret(
 ) -> tuple[Secret, str, Path | None]:
     """Return the secret, what it is (token or password), and its file if generated."""
     auth = loaded.config.gateway.auth
-    token = _first(options.token, auth.token) or _variable(loaded, _TOKEN_VARIABLES)
-    password = _first(options.password, auth.password) or _variable(
-        loaded, _PASSWORD_VARIABLES
+    try:
+        kept_token, kept_password = configured_secrets(loaded)
+    except BadSecretFile as error:
+        raise StartRefused(str(error)) from None
+    token = _first(options.token, kept_token) or _variable(loaded, TOKEN_VARIABLES)
+    password = _first(options.password, kept_password) or _variable(
+        loaded, PASSWORD_VARIABLES
     )
     mode = options.auth or auth.mode
     if mode is None:
@@ -172,6 +182,25 @@ def _find_secret(
             " gateway.auth.token or CLAWDBOT_GATEWAY_TOKEN)"
         )
     return token, "token", None
+
+
+def configured_secrets(loaded: LoadedConfig) -> tuple[Secret | None, Secret | None]:
+    """Return token and password of ``gateway.auth``, or of the files that it names.
+
+    Raises ``BadSecretFile``.
+    """
+    auth = loaded.config.gateway.auth
+    found = []
+    for name, inline, file in (
+        ("tokenFile", auth.token, auth.token_file),
+        ("passwordFile", auth.password, auth.password_file),
+    ):
+        try:
+            kept = read_secret(Path(file), loaded.environ) if file else inline
+        except BadSecretFile as error:
+            raise BadSecretFile(f"gateway.auth.{name}: {error}") from None
+        found.append(kept)
+    return found[0], found[1]
 
 
 def _first(*given: Secret | None) -> Secret | None:

@@ -273,3 +273,40 @@ def test_unreadable_dev_token_is_refused(tmp_path: Path, content: bytes | None) 
         write(tmp_path, content, f"{DEV_FOLDER}/{DEV_TOKEN_FILE}")
     with pytest.raises(StartRefused, match="cannot keep the token"):
         dev(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["token", "password"])
+def test_secret_can_lie_in_a_file(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path, "kept-in-a-file\n", "secret.txt")
+    path.chmod(0o600)
+    tree = auth(mode=kind, **{f"{kind}File": "~/secret.txt"})
+    assert chosen(tmp_path, tree) == (kind, "kept-in-a-file")
+    path.chmod(0o644)
+    message = refusal(tmp_path, tree)
+    assert message.startswith(f"gateway.auth.{kind}File: {path} is open to others")
+
+
+@pytest.mark.parametrize("kind", ["token", "password"])
+def test_secret_stands_in_one_place_only(tmp_path: Path, kind: str) -> None:
+    tree = auth(**{kind: "x", f"{kind}File": "/x"})
+    message = refusal(tmp_path, tree)
+    assert f"gateway.auth.{kind}File: cannot be set beside {kind}" in message
+
+
+@pytest.mark.parametrize("kind", ["token", "password"])
+def test_credential_is_the_secret_where_there_is_no_other(
+    tmp_path: Path, kind: str
+) -> None:
+    write(tmp_path, "handed-over\n", f"credentials/gateway-{kind}")
+    folder = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
+    assert chosen(tmp_path, auth(mode=kind), environ=folder) == (kind, "handed-over")
+    name = f"OPENCLAW_GATEWAY_{kind.upper()}"
+    environ = {**folder, name: "environment"}
+    assert chosen(tmp_path, auth(mode=kind), environ=environ)[1] == "environment"
+
+
+def test_configuration_can_use_credentials(tmp_path: Path) -> None:
+    write(tmp_path, "handed-over\n", "credentials/MY_TOKEN")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "credentials")}
+    tree = auth(token="${MY_TOKEN}")
+    assert chosen(tmp_path, tree, environ=environ) == ("token", "handed-over")

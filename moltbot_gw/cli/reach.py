@@ -13,29 +13,31 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from moltbot_gw.cli.output import Failure
+from moltbot_gw.cli.output import Failure, warn
 from moltbot_gw.cli.surroundings import Surroundings
 from moltbot_gw.client import BadTarget, Target
 from moltbot_gw.client.target import parse_address, shown_url
-from moltbot_gw.config import Gateway, LoadedConfig, Secret, state_dir
+from moltbot_gw.config import (
+    BadSecretFile,
+    Gateway,
+    LoadedConfig,
+    Secret,
+    state_dir,
+)
 from moltbot_gw.identityfile import load_or_create
 from moltbot_gw.listening import tailnet_address
 from moltbot_gw.refusal import StartRefused
-from moltbot_gw.settings import DEV_TOKEN_FILE, find_port
+from moltbot_gw.settings import (
+    DEV_TOKEN_FILE,
+    PASSWORD_VARIABLES,
+    TOKEN_VARIABLES,
+    configured_secrets,
+    find_port,
+)
 from moltbot_gw.wire.device import DeviceIdentity
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TOKENS = (
-    "CLAWDBOT_GATEWAY_TOKEN",
-    "MOLTBOT_GATEWAY_TOKEN",
-    "OPENCLAW_GATEWAY_TOKEN",
-)
-_PASSWORDS = (
-    "CLAWDBOT_GATEWAY_PASSWORD",
-    "MOLTBOT_GATEWAY_PASSWORD",
-    "OPENCLAW_GATEWAY_PASSWORD",
-)
 _CERTIFICATE_END = "-----END CERTIFICATE-----"
 
 
@@ -237,18 +239,19 @@ class _Way:
             return self._flags.token
         if self.is_remote:
             return self._gateway.remote.token if trusted else None
-        found = self._variable(_TOKENS)
+        found = self._variable(TOKEN_VARIABLES)
         if found is not None or not trusted:
             return found
-        return _given(self._gateway.auth.token) or self._dev_token()
+        return _given(self._configured()[0]) or self._dev_token()
 
     def password(self, trusted: bool) -> Secret | None:
         """Return the shared password, from the same places."""
-        found = self._flags.password or self._variable(_PASSWORDS)
+        found = self._flags.password or self._variable(PASSWORD_VARIABLES)
         if found is not None or not trusted:
             return found
-        section = self._gateway.remote if self.is_remote else self._gateway.auth
-        return _given(section.password)
+        if self.is_remote:
+            return _given(self._gateway.remote.password)
+        return _given(self._configured()[1])
 
     def fingerprint(self, url: str, trusted: bool) -> str | None:
         """Return what the gateway's certificate must be, if that is known."""
@@ -257,6 +260,14 @@ class _Way:
         if self.is_remote:
             return self._gateway.remote.tls_fingerprint
         return local_fingerprint(self._gateway, self._surroundings.state)
+
+    def _configured(self) -> tuple[Secret | None, Secret | None]:
+        """Return this machine's secrets; a file that others keep from us has none."""
+        try:
+            return configured_secrets(self._loaded)
+        except BadSecretFile as error:
+            warn(str(error))
+            return None, None
 
     def _variable(self, names: tuple[str, ...]) -> Secret | None:
         texts = (self._loaded.environ.get(name, "").strip() for name in names)

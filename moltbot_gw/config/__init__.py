@@ -46,6 +46,12 @@ from .redaction import REDACTED
 from .refusal import EditRefused
 from .schema import json_schema, ui_hints
 from .secret import Secret, Unread, decode_hook
+from .secretfile import (
+    GATEWAY_PASSWORD,
+    GATEWAY_TOKEN,
+    BadSecretFile,
+    read_secret,
+)
 from .snapshot import Snapshot, issues_to_wire
 
 __all__ = [
@@ -86,6 +92,10 @@ __all__ = [
     "Logging",
     "Secret",
     "Unread",
+    "read_secret",
+    "BadSecretFile",
+    "GATEWAY_TOKEN",
+    "GATEWAY_PASSWORD",
     "decode_hook",
     "state_dir",
     "config_path",

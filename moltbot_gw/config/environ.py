@@ -1,4 +1,6 @@
-"""The variables that a configuration may refer to: process, ``.env``, ``env`` block.
+"""The variables that a configuration may refer to.
+
+They come from the process, systemd's credentials, ``.env`` and the ``env`` block.
 
 Nothing here changes ``os.environ``; each function returns a new mapping.
 """
@@ -12,6 +14,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from .secretfile import read_credentials
 from .source import find_text
 
 ENV_SETTINGS = ("vars", "shellEnv")
@@ -19,15 +22,19 @@ ENV_SETTINGS = ("vars", "shellEnv")
 
 
 def load_environ(environ: Mapping[str, str], state: Path) -> dict[str, str]:
-    """Return *environ* with what ``<state>/.env`` adds; it never overrides.
+    """Return *environ* with what credentials and ``<state>/.env`` add to it.
 
+    They never override, but a credential counts where a variable is blank.
     The working directory's ``.env`` is not read: a daemon's working directory is
     nobody's configuration.  Values are taken as written, without ``${}`` inside.
-    Raises `ConfigError` when the file is there but cannot be read.
+    Raises `ConfigError` when a file is there but cannot be read.
     """
+    credentials = read_credentials(environ)
+    given = {k: v for k, v in environ.items() if v.strip() or k not in credentials}
     text = find_text(state / ".env")
     found = dotenv_values(stream=io.StringIO(text or ""), interpolate=False)
-    return {**{k: v for k, v in found.items() if v is not None}, **environ}
+    kept = {k: v for k, v in found.items() if v is not None}
+    return {**kept, **credentials, **given}
 
 
 def add_env_block(environ: Mapping[str, str], tree: Any) -> dict[str, str]:

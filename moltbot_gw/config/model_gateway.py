@@ -20,6 +20,7 @@ from .fields import (
     ours,
 )
 from .hostnames import parse_hosts, parse_origins
+from .issues import BadField
 from .secret import Secret
 
 
@@ -32,7 +33,17 @@ class GatewayAuth(Section, frozen=True, kw_only=True):
     ] = None
     token: Secret | None = None
     password: Secret | None = None
+    token_file: Annotated[
+        Text, ours("the token is in this file, which only its owner can read")
+    ] = None
+    password_file: Annotated[Text, ours("the same of the password")] = None
     allow_tailscale: Flag = None
+
+    def __post_init__(self) -> None:
+        for name in ("token", "password"):
+            both = getattr(self, name) is not None
+            if both and getattr(self, f"{name}_file") is not None:
+                raise BadField((f"{name}File",), f"cannot be set beside {name}")
 
 
 class GatewayTls(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -279,3 +279,21 @@ def test_global_options_that_make_no_sense(
     alone: Cli, words: tuple[str, ...], error: str
 ) -> None:
     assert alone.fail(*words, "config", "path").startswith(error)
+
+
+@pytest.mark.parametrize("kind", ["token", "password"])
+def test_secret_in_a_file_is_found(alone: Cli, kind: str) -> None:
+    path = alone.home / "secret"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    alone.configure(gateway={"auth": {f"{kind}File": "~/secret"}})
+    target = _reach(alone).target
+    assert getattr(target, kind).reveal() == SECRET
+
+
+def test_secret_file_that_is_not_ours_is_told(
+    alone: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone.configure(gateway={"auth": {"tokenFile": "/nonexistent/token"}})
+    assert _token(_reach(alone)) is None
+    assert "gateway.auth.tokenFile: /nonexistent/token" in capsys.readouterr().err
