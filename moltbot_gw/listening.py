@@ -52,7 +52,8 @@ def build_listeners(settings: Settings, reactor: Any) -> list[Listener]:
     if settings.endpoints:
         listeners = [_described(text, reactor) for text in settings.endpoints]
     else:
-        hosts = _hosts(settings)
+        custom = settings.config.gateway.custom_bind_host
+        hosts = find_hosts(settings.bind, settings.port, custom)
         listeners = [_tcp(settings, host, reactor) for host in hosts]
     weakness = weakness_of(settings)
     exposed = [listener for listener in listeners if not listener.local]
@@ -148,22 +149,24 @@ def _tcp(settings: Settings, host: str, reactor: Any) -> Listener:
     )
 
 
-def _hosts(settings: Settings) -> list[str]:
-    mode = settings.bind
+def find_hosts(mode: str, port: int, custom: str | None) -> list[str]:
+    """Return the addresses of a bind mode; raise ``StartRefused``.
+
+    *custom* is the one of the mode ``custom``, *port* 0 a free one.
+    """
     if mode in ("loopback", "auto"):
         # With a free port each address would get its own; one is enough then.
-        if settings.port and _can_bind("::1"):
+        if port and _can_bind("::1"):
             return ["127.0.0.1", "::1"]
         return ["127.0.0.1"]
     if mode == "lan":
         return ["0.0.0.0"]  # noqa: S104  (what the mode is for)
     if mode == "tailnet":
         return [tailnet_address() or "127.0.0.1"]
-    host = settings.config.gateway.custom_bind_host
-    if not host:
+    if not custom:
         raise StartRefused("gateway.bind is custom, but customBindHost is not set")
     try:
-        return [str(ip_address(host))]
+        return [str(ip_address(custom))]
     except ValueError:
         raise StartRefused("gateway.customBindHost is not an IP address") from None
 

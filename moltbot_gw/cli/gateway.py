@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from moltbot_gw.cli.calling import call
+from moltbot_gw.cli.daemon import daemon_words
 from moltbot_gw.cli.gateway_status import probe_gateways, status
 from moltbot_gw.cli.health import health_text
+from moltbot_gw.cli.install import install, uninstall
 from moltbot_gw.cli.lazy import pass_on
 from moltbot_gw.cli.output import Failure, counted, write, write_json
 from moltbot_gw.cli.reach import find_reach, flags_of, reach_options
@@ -23,9 +23,6 @@ from moltbot_gw.cli.status import usage_line
 from moltbot_gw.cli.surroundings import Surroundings, pass_surroundings
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_BIND_MODES = ("loopback", "lan", "tailnet", "auto", "custom")
-_PASSED_ON = ("config", "port", "bind", "auth", "token", "password")
 
 
 def run_options(command: F) -> F:
@@ -76,32 +73,10 @@ def run(surroundings: Surroundings, /, **given: Any) -> None:
     os.execve(words[0], words, dict(surroundings.environ))  # noqa: S606
 
 
-def daemon_words(surroundings: Surroundings, given: dict[str, Any]) -> list[str]:
-    """Return the command line of the daemon; end the command if it is a wrong one."""
-    _check_words(given)
-    twistd = Path(sys.executable).with_name("twistd")
-    script = str(twistd) if twistd.exists() else shutil.which("twistd")
-    if script is None:
-        raise Failure("twistd is not installed beside this Python")
-    words = [sys.executable, script, "-n", "--pidfile=", "moltbot-gateway"]
-    words += [f"--{name}={given[name]}" for name in _PASSED_ON if given[name]]
-    words += [f"--endpoint={text}" for text in given["endpoints"]]
-    return words + (["--dev"] if given["dev"] or surroundings.dev else [])
-
-
-def _check_words(given: dict[str, Any]) -> None:
-    """Refuse here what twistd would refuse in words for its own users."""
-    port, bind, auth = given["port"], given["bind"], given["auth"]
-    if port and not (port.isascii() and port.isdecimal() and int(port) <= 65535):
-        raise Failure("Invalid port (use a number from 0 to 65535; 0: any free one)")
-    if bind and bind not in _BIND_MODES:
-        raise Failure(f"Invalid --bind (use {', '.join(_BIND_MODES)})")
-    if auth and auth not in ("token", "password"):
-        raise Failure('Invalid --auth (use "token" or "password")')
-
-
 gateway.add_command(status)
 gateway.add_command(probe_gateways)
+gateway.add_command(install)
+gateway.add_command(uninstall)
 
 
 @gateway.command("call")
