@@ -32,8 +32,8 @@ from moltbot_gw.sdnotify import Notifier
 from moltbot_gw.sessions import SqliteSessionStore
 from moltbot_gw.settings import Settings, weakness_of
 from moltbot_gw.statelock import StateLock
-from moltbot_gw.tools.exec import ExecTools
 from moltbot_gw.supervision import Supervision
+from moltbot_gw.tools.exec import ExecTools
 
 _log = Logger()
 
