@@ -15,6 +15,7 @@ from moltbot_gw import __version__
 from moltbot_gw.agents.allowlist import Allowlist
 from moltbot_gw.agents.approvals import Approvals
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.statuscard import StatusCards
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config.file import find_config_file
 from moltbot_gw.devices.pairing import PairingStore, PendingView, Resolved, RunInThread
@@ -44,6 +45,7 @@ from moltbot_gw.ws.methods import (
 from moltbot_gw.ws.methods.agent import AgentMethods
 from moltbot_gw.ws.methods.approvals import ApprovalMethods
 from moltbot_gw.ws.methods.chat import ChatMethods
+from moltbot_gw.ws.methods.commands import Commands
 from moltbot_gw.ws.methods.config import ConfigMethods
 from moltbot_gw.ws.methods.devices import DeviceMethods, resolved_event
 from moltbot_gw.ws.methods.session_tools import SessionTools
@@ -313,12 +315,24 @@ def _run_methods(shared: Shared, states: States) -> list[Method]:
         clock=shared.clock,
         unix_time=shared.unix_time,
     )
+    commands = Commands(
+        store=shared.store,
+        cards=StatusCards(
+            agents=shared.agents, store=shared.store, unix_time=shared.unix_time
+        ),
+        compact=shared.agents.compact,
+        hub=shared.hub,
+        clock=shared.clock,
+        unix_time=shared.unix_time,
+        reset_triggers=shared.settings.config.session.reset_triggers,
+    )
     chat_methods = ChatMethods(
         agents=shared.agents,
         store=shared.store,
         targets=shared.targets,
         unix_time=shared.unix_time,
         system_events=states.system_events,
+        commands=commands,
     )
     return [*run_methods.methods(), *chat_methods.methods()]
 

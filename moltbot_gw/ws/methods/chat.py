@@ -18,6 +18,7 @@ from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import UserMessage
 from moltbot_gw.ws.attachments import Attachment, images_of
 from moltbot_gw.ws.calls import Call, Method, MethodError, Params, invalid
+from moltbot_gw.ws.methods.commands import GREETING, Commands
 from moltbot_gw.ws.starting import (
     MAX_MESSAGE_CHARS,
     RunKey,
@@ -67,12 +68,14 @@ class ChatMethods:
         targets: Targets,
         unix_time: Callable[[], float],
         system_events: SystemEvents,
+        commands: Commands,
     ) -> None:
         self._agents = agents
         self._store = store
         self._targets = targets
         self._unix_time = unix_time
         self._system_events = system_events
+        self._commands = commands
 
     def methods(self) -> list[Method]:
         """Return the methods of this module."""
@@ -93,8 +96,19 @@ class ChatMethods:
         run_id = params.idempotency_key
         running = self._agents.find_run(run_id)
         key = key_of("chat.send", params, run_id)
+        message = params.message
+        command = None if images else self._commands.find(message)
+        if command is not None and command.name == "new":
+            if not self._commands.is_known(run_id):
+                await self._commands.begin_anew(target)
+            message = command.rest or GREETING
+        elif command is not None:
+            if self._commands.is_known(run_id):
+                return {"runId": run_id, "status": "ok"}
+            self._commands.carry_out(command, target, run_id)
+            return {"runId": run_id, "status": "started"}
         news = self._system_events.peek(target.store_key)
-        content = content_of(self._text(params.message, news), images)
+        content = content_of(self._text(message, news), images)
         run = await self._agents.start_or_join(
             RunRequest(
                 run_id=run_id,
