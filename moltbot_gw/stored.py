@@ -149,7 +149,8 @@ class TurnEnd(msgspec.Struct, frozen=True, kw_only=True):
     *messages* may be empty (a failure before the first word).  *error_code* is set
     unless *state* is ``"done"``.  *usage* is the run's sum, *context* that of its last
     model call, which the session's own counts become.  *kept* is stored under the
-    idempotency key that the run began with; None forgets that key.
+    idempotency key that the run began with; None forgets that key.  *provider* and
+    *model* are set where another model has answered than the turn began with.
     """
 
     run_id: str
@@ -162,6 +163,8 @@ class TurnEnd(msgspec.Struct, frozen=True, kw_only=True):
     context: Usage = Usage()
     ended_at_ms: int
     kept: KeptOutcome | None = None
+    provider: str | None = None
+    model: str | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,7 @@ class Execution:
         self._session_id = ""
         self._started_at_ms: int | None = None
         self._settings = SessionSettings()
+        self._model: ModelRef | None = None
         self._rounds: Rounds | None = None
         self._speaker: Speaker | None = None
         self._context: RunContext | None = None
@@ -120,7 +121,7 @@ class Execution:
         messages = _conversation(history.messages, news)
         model = request.model or setup.model_of(self._agent, history.settings)
         candidates = setup.candidates(model, self._agent, news)
-        model = candidates[0].model
+        model = self._model = candidates[0].model
         self._session_id = (
             request.session_id or history.session_id or request.new_session_id
         )
@@ -246,6 +247,7 @@ class Execution:
         if self._rounds is not None:
             reason = outcome.finish_reason or _cut_reason(outcome)
             messages = self._rounds.unsaved(reason)
+        other = self._other_model()
         await self._store.end_turn(
             TurnEnd(
                 run_id=self._run.run_id,
@@ -260,8 +262,16 @@ class Execution:
                 kept=kept_outcome(self._run, outcome, calls)
                 if self._request.key
                 else None,
+                provider=other.provider if other else None,
+                model=other.model if other else None,
             )
         )
+
+    def _other_model(self) -> ModelRef | None:
+        """Return the model that has answered, if the turn began with another."""
+        if self._speaker is None or self._speaker.model == self._model:
+            return None
+        return self._speaker.model
 
     async def _interruptible(self, waiting: Deferred[T]) -> T:
         """Await *waiting*, which ``Run.cancel`` may cancel.

@@ -61,6 +61,18 @@ def end(connection: sqlite3.Connection, session: int, turn: TurnEnd) -> bool:
     return ended.rowcount == 1
 
 
+def change_model(connection: sqlite3.Connection, session: int, turn: TurnEnd) -> None:
+    """Note that another model has answered than the run began with."""
+    connection.execute(
+        "UPDATE sessions SET provider = ?, model = ? WHERE number = ?",
+        (turn.provider, turn.model, session),
+    )
+    connection.execute(
+        "UPDATE runs SET provider = ?, model = ? WHERE session = ? AND run_id = ?",
+        (turn.provider, turn.model, session, turn.run_id),
+    )
+
+
 def take_along(connection: sqlite3.Connection, old: int, new: int) -> None:
     """Move the runs of what was copied to *new*, and those that have yet to end."""
     connection.execute(

@@ -206,6 +206,8 @@ def end_turn(connection: sqlite3.Connection, turn: TurnEnd) -> None:
             number,
         ),
     )
+    if turn.model is not None:
+        runs.change_model(connection, number, turn)
     if kept_key is not None:
         kept.keep_outcome(connection, kept_key, turn)
 

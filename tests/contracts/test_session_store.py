@@ -208,6 +208,18 @@ def test_run_of_a_repeated_key_takes_the_place_of_the_older(
     assert subject.transcript().entries[-1].state == "done"
 
 
+def test_a_turn_bears_the_model_that_has_answered(subject: Subject) -> None:
+    subject.wait(subject.store.begin_turn(start()))
+    answered = msgspec.structs.replace(end(), provider="other", model="m2")
+    subject.wait(subject.store.end_turn(answered))
+    (summary,) = subject.summaries()
+    assert (summary.provider, summary.model) == ("other", "m2")
+    transcript = subject.wait(subject.store.transcript(KEY, 10))
+    assert {(e.provider, e.model) for e in transcript.entries} == {("other", "m2")}
+    (line,) = subject.wait(subject.store.usage(0))
+    assert (line.provider, line.model) == ("other", "m2")
+
+
 def test_run_id_of_an_ended_run_may_come_again(subject: Subject) -> None:
     subject.turn("run-1")
     subject.turn("run-1")

@@ -296,6 +296,9 @@ class MemorySessionStore:
             transcript = session.find_running(turn.run_id)
         run = transcript.runs[turn.run_id]
         run.state, run.usage, run.ended_at_ms = turn.state, turn.usage, turn.ended_at_ms
+        if turn.provider is not None and turn.model is not None:
+            run.provider, run.model = turn.provider, turn.model
+            transcript.provider, transcript.model = turn.provider, turn.model
         transcript.append(turn.run_id, turn.ended_at_ms, turn.messages)
         transcript.updated_at_ms = turn.ended_at_ms
         transcript.aborted_last_run = turn.state == "aborted"
