@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -212,6 +213,10 @@ class Exec:
         if wanted == "~" or wanted.startswith("~/"):
             wanted = f"{self._home}{wanted[1:]}"
         folder = os.path.normpath(os.path.join(context.workspace, wanted))
+        if params.workdir is None:
+            # Where nobody makes its first files, the workspace may not be there yet.
+            with suppress(OSError):
+                os.makedirs(folder, mode=0o700, exist_ok=True)
         if not os.path.isdir(folder):
             raise ToolFailed(f"workdir: there is no folder {folder}")
         return folder

@@ -409,6 +409,14 @@ async def test_commands_run_where_they_are_told_to(make_shop: MakeShop) -> None:
 
 
 @socket_test
+async def test_a_workspace_that_is_not_there_yet_is_made(make_shop: MakeShop) -> None:
+    shop = make_shop(FULL)
+    shop.workspace.rmdir()
+    assert await shop.exec("pwd") == str(shop.workspace)
+    assert shop.workspace.stat().st_mode & 0o777 == 0o700
+
+
+@socket_test
 async def test_only_so_many_commands_run_at_once(
     make_shop: MakeShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
