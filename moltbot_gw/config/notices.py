@@ -9,7 +9,16 @@ from .issues import Fault, Place, dotted
 from .toolnotices import find_odd_lists
 from .tree import find_value, has_place
 
-_TOOLS = ("profile", "allow", "alsoAllow", "deny", "byProvider", "sandbox", "exec")
+_TOOLS = (
+    "profile",
+    "allow",
+    "alsoAllow",
+    "deny",
+    "byProvider",
+    "sandbox",
+    "exec",
+    "fs",
+)
 _EXEC = (
     "host",
     "security",
@@ -42,10 +51,15 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "bootstrapMaxChars",
         "timeoutSeconds",
         "maxConcurrent",
+        "thinkingDefault",
+        "verboseDefault",
+        "contextTokens",
+        "compaction",
     ),
     ("auth",): ("cooldowns",),
     ("gateway", "controlUi"): ("allowedOrigins",),
-    ("tools",): (*_TOOLS, "subagents"),
+    ("tools",): (*_TOOLS, "subagents", "web", "agentToAgent", "limits"),
+    ("tools", "web"): ("fetch",),
     ("tools", "exec"): _EXEC,
 }
 """Sections of which only these keys are served."""
