@@ -24,6 +24,7 @@ from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.agents.toolrunner import ToolLimits
+from moltbot_gw.agents.window import CompactionSettings
 from moltbot_gw.agents.workspace import leave_workspace
 from moltbot_gw.config import Config
 from moltbot_gw.errors import RunAborted, StoreFailed
@@ -150,6 +151,8 @@ class House:
     max_concurrent: int = 2
     max_run_bytes: int = MAX_RUN_BYTES
     thinking: str | None = None
+    fallbacks: tuple[ModelRef, ...] = ()
+    compaction: CompactionSettings | None = None
     catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
     prepare_workspace: Callable[[Agent], Awaitable[None]] = leave_workspace
     toolbox: Toolbox = attrs.Factory(Toolbox)
@@ -159,7 +162,9 @@ class House:
     requests: int = 0
 
     def __attrs_post_init__(self) -> None:
-        main = msgspec.structs.replace(agent_of("main"), thinking=self.thinking)
+        main = msgspec.structs.replace(
+            agent_of("main"), thinking=self.thinking, fallbacks=self.fallbacks
+        )
         agents = [main, agent_of("eyes", images=True)]
         agents += [agent_of("odd", "gone"), agent_of("other", "other")]
         self.service = AgentService(
@@ -173,6 +178,7 @@ class House:
                 store=self.store,
                 clock=self.clock,
                 unix_time=self.now,
+                compaction=self.compaction,
                 max_run_bytes=self.max_run_bytes,
                 prepare_workspace=self.prepare_workspace,
                 toolbox=self.toolbox,
