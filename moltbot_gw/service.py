@@ -189,6 +189,7 @@ class GatewayService(Service):
             _log.warn("{count} runs were cut off by the last stop", count=interrupted)
 
     async def _prune(self) -> None:
+        self._agents.forget_ended()
         retention = self._settings.config.session.anonymous_retention_seconds
         try:
             now = time.time()

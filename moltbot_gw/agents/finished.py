@@ -25,8 +25,7 @@ class _Ended(NamedTuple):
 class FinishedRuns:
     """Remembers outcomes by run id, for a while, and who waits for one.
 
-    Who waits is told of a run that starts later, too.  Who comes after the end gets an
-    error of no particular class, with the message and the code of the run's.
+    Who waits is told of a run that starts later, too.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -51,7 +50,7 @@ class FinishedRuns:
         return waiter
 
     def _remember(self, outcome: RunOutcome, run_id: str) -> None:
-        self._ended[run_id] = _Ended(_slim(outcome), self._clock.seconds())
+        self._ended[run_id] = _Ended(slim(outcome), self._clock.seconds())
         if len(self._ended) > MOST_REMEMBERED:
             self._ended.popitem(last=False)
         while run_id in self._waiters:
@@ -67,14 +66,19 @@ class FinishedRuns:
             del self._waiters[run_id]
 
 
-def _slim(outcome: RunOutcome) -> RunOutcome:
-    """Return *outcome* with an error that was never raised.
+def slim(outcome: RunOutcome) -> RunOutcome:
+    """Return *outcome* for keeping, with an error that was never raised."""
+    if outcome.error is None:
+        return outcome
+    return msgspec.structs.replace(outcome, error=unraised(outcome.error))
+
+
+def unraised(error: GatewayError) -> GatewayError:
+    """Return *error* as if it had never been raised.
 
     One that was keeps all that the functions held through which it went: the request,
     the answer, the connection.
     """
-    error = outcome.error
-    if error is None:
-        return outcome
-    told = GatewayError(error.message, code=error.code)
-    return msgspec.structs.replace(outcome, error=told)
+    told = type(error).__new__(type(error), *error.args)
+    told.__dict__.update(error.__dict__)
+    return told

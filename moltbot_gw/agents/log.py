@@ -16,6 +16,7 @@ from moltbot_gw.events import (
     ReasoningDelta,
     RunEnded,
     RunEvent,
+    RunOutcome,
     RunStarted,
     SideEvent,
     SpokenEvent,
@@ -31,6 +32,9 @@ MAX_TAKE_CHARS = 16 * 1024
 
 GAP = "\n\n"
 """What stands between the words of two model calls of one run."""
+
+ENTRY_BYTES = 500
+"""About what a stretch of the log takes beside its text."""
 
 Position = tuple[int, int]
 """A place in a run's log: an entry, and in an entry of text a number of characters."""
@@ -51,6 +55,16 @@ class TextEntry:
         self.is_gap = is_gap
         self.segment = TextSegment()
 
+    def __len__(self) -> int:
+        """Return the offset of its end."""
+        return len(self.segment)
+
+    def packed(self) -> TextEntry:
+        """Return the same for keeping."""
+        entry = TextEntry(self.kind, is_gap=self.is_gap)
+        entry.segment = self.segment.packed()
+        return entry
+
     def read(self, offset: int, max_chars: int) -> tuple[SpokenEvent, int] | None:
         """Return what stands at *offset*, and the offset behind; None at the end."""
         if offset >= len(self.segment):
@@ -69,6 +83,16 @@ class CallEntry:
     def __init__(self, start: ToolCallDelta) -> None:
         self.start = msgspec.structs.replace(start, arguments="")
         self.segment = TextSegment()
+
+    def __len__(self) -> int:
+        """Return the offset of its end."""
+        return (1 if self.start.name else 0) + len(self.segment)
+
+    def packed(self) -> CallEntry:
+        """Return the same for keeping."""
+        entry = CallEntry(self.start)
+        entry.segment = self.segment.packed()
+        return entry
 
     def read(self, offset: int, max_chars: int) -> tuple[SpokenEvent, int] | None:
         """Return what stands at *offset*, and the offset behind; None at the end."""
@@ -104,6 +128,41 @@ class RunLog:
     def entry(self, index: int) -> _Entry:
         """Return one entry; *index* is below the length."""
         return self._entries[index]
+
+    def holds(self, position: Position) -> bool:
+        """Whether a reader of this log may have come to *position*."""
+        index, offset = position
+        if index >= len(self._entries):
+            return index == len(self._entries) and offset == 0
+        entry = self._entries[index]
+        if isinstance(entry, (TextEntry, CallEntry)):
+            return offset <= len(entry)
+        return offset == 0
+
+    def packed(self, outcome: RunOutcome) -> RunLog:
+        """Return this log of a run that has ended, for keeping.
+
+        Positions stay right.  What its agent's tools did is left out, and *outcome*
+        takes the place of the one that it ended with.
+        """
+        log = RunLog()
+        log.has_text = self.has_text
+        for entry in self._entries:
+            if isinstance(entry, (TextEntry, CallEntry)):
+                log._entries.append(entry.packed())
+            else:
+                log._entries.append(entry if isinstance(entry, RunStarted) else None)
+        log._entries[-1] = RunEnded(outcome)
+        return log
+
+    @property
+    def footprint(self) -> int:
+        """About how many bytes of memory what was said takes."""
+        return sum(
+            ENTRY_BYTES + entry.segment.footprint
+            for entry in self._entries
+            if isinstance(entry, (TextEntry, CallEntry))
+        )
 
     def append(self, event: _Event) -> None:
         """Note *event*; a tool's newest state takes the place of its older one."""

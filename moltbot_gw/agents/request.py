@@ -23,6 +23,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     The *tools* are the client's own: a call of one ends the run, and its result comes
     in another request.
 
+    *echo* is the model as the client has named it, *wants_usage* says that its stream
+    tells the usage; neither changes the run.
+
     A *nested* run is one that another run waits for; it takes no place among those
     that run at once.
     """
@@ -44,3 +47,5 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = "auto"
     nested: bool = False
+    echo: str | None = None
+    wants_usage: bool = False

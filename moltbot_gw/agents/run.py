@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from moltbot_gw.agents.log import GAP, Cursor, RunLog
+from moltbot_gw.agents.log import GAP, START, Cursor, Position, RunLog
 from moltbot_gw.agents.speech import Speech
 from moltbot_gw.errors import GatewayError, ProviderFailed
 from moltbot_gw.events import (
@@ -46,7 +46,9 @@ class Run:
     A run is ``waiting`` until ``begin``, then ``running``, and ``ended`` after ``end``,
     which happens exactly once.  Nothing is appended after the end.  *cancelled* is why
     somebody cut it off; *is_cut* says that words of the model were dropped after that.
-    *created* is in Unix seconds; *session_id* and *model* are known once it has begun.
+    *created* is in Unix seconds; *session_id*, *model* and *started_at_ms* are known
+    once it has begun.  *echo* is the model as the client has named it, who may have
+    asked for the usage in its stream (*wants_usage*): whoever attaches reads the same.
     *shows_tools* says whether those who watch are told of the agent's tools.
     """
 
@@ -66,6 +68,9 @@ class Run:
         self.created = 0
         self.session_id: str | None = None
         self.model: str | None = None
+        self.started_at_ms: int | None = None
+        self.echo: str | None = None
+        self.wants_usage = False
         self.shows_tools = False
         self._readers = 0
         self._max_bytes = max_bytes
@@ -86,6 +91,7 @@ class Run:
 
     def begin(self, at_ms: int) -> None:
         """Note that the run left its lanes and its turn is stored."""
+        self.started_at_ms = at_ms
         self._tell(RunStarted(at_ms))
 
     def begin_round(self, client_tools: frozenset[str]) -> Speech:
@@ -171,6 +177,11 @@ class Run:
             self._waiters.append(waiter)
         return waiter
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it goes on for clients, and only as long as one waits for it."""
+        return self._readers > 0
+
     def hold(self) -> None:
         """Note that one more client waits for this run."""
         self._readers += 1
@@ -181,16 +192,16 @@ class Run:
         if not self._readers:
             self.cancel(reason)
 
-    def subscribe(self, subscriber: IRunSubscriber) -> Cursor:
-        """Let *subscriber* read from the start of the log, until ``unsubscribe``."""
+    def subscribe(self, subscriber: IRunSubscriber, start: Position = START) -> Cursor:
+        """Let *subscriber* read the log from *start* on, until ``unsubscribe``."""
         self._governing.append(subscriber)
-        return self.watch(subscriber)
+        return self.watch(subscriber, start)
 
-    def watch(self, subscriber: IRunSubscriber) -> Cursor:
+    def watch(self, subscriber: IRunSubscriber, start: Position = START) -> Cursor:
         """The same for one that never holds the source back."""
         self._subscribers.append(subscriber)
         self.flow_changed()
-        return Cursor(self.log)
+        return Cursor(self.log, start)
 
     def unsubscribe(self, subscriber: IRunSubscriber) -> None:
         """Forget *subscriber*; harmless when it is not subscribed."""

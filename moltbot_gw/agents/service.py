@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from moltbot_gw.agents.compacting import compact_session
+from moltbot_gw.agents.endedruns import EndedRuns
 from moltbot_gw.agents.execution import Execution
 from moltbot_gw.agents.finished import FinishedRuns
 from moltbot_gw.agents.keyed import KeyedRuns
@@ -64,6 +65,7 @@ class AgentService:
         self._unix_time = unix_time
         self._keyed = KeyedRuns(store, unix_time)
         self._finished = FinishedRuns(clock)
+        self._ended = EndedRuns(clock)
         self._runs: dict[str, Run] = {}
         self._observers: list[Callable[[Run], None]] = []
         self._compactions: list[Deferred[str]] = []
@@ -117,8 +119,10 @@ class AgentService:
             store_key=request.store_key,
         )
         run.created = int(self._unix_time())
+        run.echo, run.wants_usage = request.echo, request.wants_usage
         self._runs[run.run_id] = run
         self._finished.expect(run)
+        run.when_ended().addCallback(self._keep, run)
         for observer in self._observers:
             try:
                 observer(run)
@@ -156,6 +160,17 @@ class AgentService:
     def find_run(self, run_id: str) -> Run | None:
         """Return the run with this id if it has not ended."""
         return self._runs.get(run_id)
+
+    def recall_run(self, run_id: str) -> Run | None:
+        """Return the run with this id if it is running or ended lately.
+
+        One that has ended is a copy, which says all again from any position.
+        """
+        return self._runs.get(run_id) or self._ended.find(run_id)
+
+    def forget_ended(self) -> None:
+        """Let go of what ended too long ago; called now and then."""
+        self._ended.forget_old()
 
     def runs_of(self, store_key: str) -> list[Run]:
         """Return the runs of a session that have not ended, the oldest first."""
@@ -229,6 +244,9 @@ class AgentService:
     def _give_up(self) -> None:
         _log.critical("runs that do not end: {count}", count=len(self._runs))
         self._tell_idle()
+
+    def _keep(self, outcome: RunOutcome, run: Run) -> None:
+        self._ended.keep(run, outcome)
 
     def _forget(self, _: object, run: Run) -> None:
         del self._runs[run.run_id]

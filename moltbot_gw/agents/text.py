@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from sys import getsizeof
 
 BLOCK_CHARS = 16 * 1024
 """Characters in one sealed block, and the most that one ``read`` returns."""
@@ -61,6 +62,20 @@ class TextSegment:
         """Return all of it; as large as it is, so only for the end of a run."""
         blocks = [zlib.decompress(block).decode("utf-8") for block in self._blocks]
         return "".join(blocks + self._pieces)
+
+    def packed(self) -> TextSegment:
+        """Return the same text for keeping: pieces made one, blocks shared."""
+        segment = TextSegment()
+        segment._blocks, segment._length = self._blocks, self._length
+        segment._tail_chars = self._tail_chars
+        if self._pieces:
+            segment._pieces = ["".join(self._pieces)]
+        return segment
+
+    @property
+    def footprint(self) -> int:
+        """How many bytes of memory the text takes."""
+        return sum(map(getsizeof, (*self._blocks, *self._pieces)))
 
     def _read_tail(self, unread: int, max_chars: int) -> str:
         first, size = len(self._pieces), 0
