@@ -28,12 +28,14 @@ from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.api import build_api
+from moltbot_gw.http.audience import Audience
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.gate import CorsPolicy, Gate
 from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.root import Root
+from moltbot_gw.http.runs import RunsHandler, everybody
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.listening import build_listeners, probe_ports
@@ -150,20 +152,30 @@ def _build_site(
 ) -> GatewaySite:
     gateway = settings.config.gateway
     http = gateway.http
-    completions = CompletionsHandler(
-        agents=agents,
-        clock=reactor,
-        pictures=Pictures(
-            fetch=fetch,
-            config=http.endpoints.chat_completions.images,
+    audience = Audience(on_disconnect=http.endpoints.chat_completions.on_disconnect)
+    api = build_api(
+        CompletionsHandler(
+            agents=agents,
             clock=reactor,
-            max_bytes=http.endpoints.chat_completions.max_body_bytes,
+            pictures=Pictures(
+                fetch=fetch,
+                config=http.endpoints.chat_completions.images,
+                clock=reactor,
+                max_bytes=http.endpoints.chat_completions.max_body_bytes,
+            ),
+            audience=audience,
+            keep_alive=http.keep_alive_seconds,
+            global_scope=settings.config.session.scope == "global",
         ),
-        on_disconnect=http.endpoints.chat_completions.on_disconnect,
-        keep_alive=http.keep_alive_seconds,
-        global_scope=settings.config.session.scope == "global",
+        ModelsHandler(agents.roster, int(time.time())),
+        RunsHandler(
+            agents=agents,
+            clock=reactor,
+            audience=audience,
+            keep_alive=http.keep_alive_seconds,
+            may_see=everybody,
+        ),
     )
-    api = build_api(completions, ModelsHandler(agents.roster, int(time.time())))
     return GatewaySite(
         Root(api, control.resource),
         gate=Gate(

@@ -10,7 +10,7 @@ Details for the operator go to the log where the error is raised.
                                  LabelTaken)
       Unauthorized          401
       Forbidden             403  (HostNotAllowed, OriginNotAllowed)
-      NotFound              404  (ModelNotFound, EndpointDisabled)
+      NotFound              404  (ModelNotFound, RunNotFound, EndpointDisabled)
       MethodNotAllowed      405
       RequestTimeout        408
       KeyReused             409  an idempotency key with another request
@@ -26,7 +26,7 @@ Details for the operator go to the log where the error is raised.
       AllModelsFailed       502  (AllModelsLimited 429, AllModelsTimedOut 504)
       Draining              503
       RunTimedOut           504
-      RunAborted            499  never sent over HTTP: there is nobody left to read it
+      RunAborted            499  its client has gone, or somebody else cut it off
 """
 
 from __future__ import annotations
@@ -158,6 +158,12 @@ class ModelNotFound(NotFound):
     """No agent or model has this name."""
 
     code = "model_not_found"
+
+
+class RunNotFound(NotFound):
+    """No run has this id, or it ended too long ago."""
+
+    code = "run_not_found"
 
 
 class EndpointDisabled(NotFound):

@@ -103,7 +103,7 @@ def _ended(kept: KeptRun, outcome: KeptOutcome) -> Run:
         # Whatever the limit is by this time, the client has had all of it.
         max_bytes=_CHAR_BYTES * _chars(outcome),
     )
-    run.created = kept.created_at_ms // 1000
+    run.created, run.is_replay = kept.created_at_ms // 1000, True
     run.session_id, run.model = outcome.session_id, outcome.model
     if outcome.started_at_ms is not None:
         run.begin(outcome.started_at_ms)

@@ -49,7 +49,8 @@ class Run:
     *created* is in Unix seconds; *session_id*, *model* and *started_at_ms* are known
     once it has begun.  *echo* is the model as the client has named it, who may have
     asked for the usage in its stream (*wants_usage*): whoever attaches reads the same.
-    *shows_tools* says whether those who watch are told of the agent's tools.
+    *shows_tools* says whether those who watch are told of the agent's tools,
+    *is_replay* that it only says again what one of before has said.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Run:
         self.started_at_ms: int | None = None
         self.echo: str | None = None
         self.wants_usage = False
+        self.is_replay = False
         self.shows_tools = False
         self._readers = 0
         self._max_bytes = max_bytes

@@ -23,13 +23,16 @@ from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import COMPLETIONS, MODELS, Route
+from moltbot_gw.http.runs import RunsHandler
 from moltbot_gw.wire.chat_response import render_error
 from moltbot_gw.wire.sse import DONE
 
 _log = Logger()
 
 
-def build_api(completions: CompletionsHandler, models: ModelsHandler) -> Api:
+def build_api(
+    completions: CompletionsHandler, models: ModelsHandler, runs: RunsHandler
+) -> Api:
     """Return the leaf resource that serves the HTTP edge."""
     app = Klein()
     app.url_map.strict_slashes = False
@@ -47,6 +50,18 @@ def build_api(completions: CompletionsHandler, models: ModelsHandler) -> Api:
     @app.route("/v1/models/<path:name>", methods=["GET"])
     def get_model(request: Any, name: str) -> bytes:
         return models.get_one(request, name)
+
+    @app.route("/v1/runs/<run_id>", methods=["GET"])
+    def get_run(request: Any, run_id: str) -> bytes:
+        return runs.get(request, run_id)
+
+    @app.route("/v1/runs/<run_id>/stream", methods=["GET"])
+    def get_stream(request: Any, run_id: str) -> Coroutine[Any, Any, bytes | None]:
+        return runs.stream(request, run_id)
+
+    @app.route("/v1/runs/<run_id>/cancel", methods=["POST"])
+    def cancel_run(request: Any, run_id: str) -> bytes:
+        return runs.cancel(request, run_id)
 
     return Api(app)
 

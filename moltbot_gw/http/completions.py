@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from twisted.internet.interfaces import IReactorTime
 
 from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.errors import ClientGone, InvalidRequest
+from moltbot_gw.errors import InvalidRequest
 from moltbot_gw.http.answers import prepare_json
+from moltbot_gw.http.audience import Audience
+from moltbot_gw.http.eventids import wants_event_ids
 from moltbot_gw.http.idempotency import find_key
 from moltbot_gw.http.naming import find_target
 from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.request import GatewayRequest
-from moltbot_gw.http.sse import SSEStream
+from moltbot_gw.http.sse import Reading, SSEStream
 from moltbot_gw.stored import IdempotencyKey
 from moltbot_gw.wire.chat_request import ChatRequest, parse_chat_request
 from moltbot_gw.wire.chat_response import ChunkRenderer, render_completion
@@ -28,7 +28,7 @@ class CompletionsHandler:
     """Answers completions.
 
     The run belongs to the agent service, not to the request: when the client goes, this
-    handler is cancelled, and tells the run so (*on_disconnect* ``"cancel"``) or not.
+    handler is cancelled, and the *audience* decides what becomes of the run.
     """
 
     def __init__(
@@ -37,31 +37,33 @@ class CompletionsHandler:
         agents: AgentService,
         clock: IReactorTime,
         pictures: Pictures,
-        on_disconnect: Literal["cancel", "finish"],
+        audience: Audience,
         keep_alive: float,
         global_scope: bool,
     ) -> None:
         self._agents = agents
         self._clock = clock
         self._pictures = pictures
-        self._cancels = on_disconnect == "cancel"
+        self._audience = audience
         self._keep_alive = keep_alive
         self._global_scope = global_scope
 
     async def post(self, request: GatewayRequest) -> bytes | None:
         """Return the body of the answer; None when it was streamed already."""
         chat, key = self._read(request)
+        wants_ids = wants_event_ids(request)
         run = await self._start(request, chat, key)
-        run.hold()
+        self._audience.join(run)
         try:
             if chat.stream:
-                await self._stream(request, chat, run)
+                # A replay has a log of its own, to which nobody can attach.
+                reading = Reading(event_ids=wants_ids and not run.is_replay)
+                await self._stream(request, chat, run, reading)
                 return None
             return await self._complete(request, chat, run)
         finally:
             # After a whole answer the run has ended, and this does nothing.
-            if self._cancels:
-                run.release(ClientGone("The client closed the connection."))
+            self._audience.leave(run)
 
     def _read(
         self, request: GatewayRequest
@@ -104,6 +106,8 @@ class CompletionsHandler:
                 tools=chat.tools,
                 tool_choice=chat.tool_choice,
                 key=key,
+                echo=_echo(chat),
+                wants_usage=chat.include_usage,
             )
         )
         request.run_id = run.run_id
@@ -118,7 +122,7 @@ class CompletionsHandler:
         return run
 
     async def _stream(
-        self, request: GatewayRequest, chat: ChatRequest, run: Run
+        self, request: GatewayRequest, chat: ChatRequest, run: Run, reading: Reading
     ) -> None:
         renderer = ChunkRenderer(
             completion_id=run.run_id,
@@ -126,7 +130,8 @@ class CompletionsHandler:
             model=_echo(chat),
             include_usage=chat.include_usage,
         )
-        await SSEStream(request, renderer, self._clock, self._keep_alive).serve(run)
+        stream = SSEStream(request, renderer, self._clock, self._keep_alive, reading)
+        await stream.serve(run)
 
     async def _complete(
         self, request: GatewayRequest, chat: ChatRequest, run: Run

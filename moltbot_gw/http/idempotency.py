@@ -11,7 +11,8 @@ from moltbot_gw.errors import InvalidRequest
 from moltbot_gw.stored import IdempotencyKey
 
 _KEY = re.compile(rb"[!-~](?:[ -~]{0,253}[!-~])?")
-_NAMING = re.compile(rb"x-(?:moltbot|clawdbot|openclaw)-[a-z-]+")
+# All but how the answer is to be written.
+_NAMING = re.compile(rb"x-(?:moltbot|clawdbot|openclaw)-(?!event-ids\Z)[a-z-]+")
 
 
 def find_key(headers: Headers, body: bytes) -> IdempotencyKey | None:

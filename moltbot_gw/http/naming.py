@@ -34,7 +34,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelRef | None = None
 
 
-class _Said(msgspec.Struct, frozen=True):
+class Said(msgspec.Struct, frozen=True):
     """A header's value, and the name under which it came."""
 
     value: str
@@ -50,7 +50,7 @@ def find_target(
     headers that disagree, and for keys and models that a client may not use.
     """
     target = _find(headers, chat, roster, global_scope)
-    asked = _header(headers, "model")
+    asked = find_header(headers, "model")
     if asked is None:
         return target
     model = roster.catalog.find(asked.value)
@@ -67,8 +67,8 @@ def find_target(
 def _find(
     headers: Headers, chat: ChatRequest, roster: Roster, global_scope: bool
 ) -> Target:
-    header = _header(headers, "agent-id") or _header(headers, "agent")
-    key = _header(headers, "session-key")
+    header = find_header(headers, "agent-id") or find_header(headers, "agent")
+    key = find_header(headers, "session-key")
     asked, param = _asked_agent(header, chat, roster)
     if key is None:
         agent_id = roster.default_id if asked is None else asked
@@ -114,7 +114,7 @@ def _unnamed(agent_id: str, chat: ChatRequest, global_scope: bool) -> Target:
 
 
 def _asked_agent(
-    header: _Said | None, chat: ChatRequest, roster: Roster
+    header: Said | None, chat: ChatRequest, roster: Roster
 ) -> tuple[str | None, str]:
     if header is not None:
         return normalize_agent_id(header.value), header.name
@@ -126,8 +126,12 @@ def _check_agent(agent_id: str, param: str, roster: Roster) -> None:
         raise ModelNotFound(f'{param}: there is no agent "{agent_id}".', param=param)
 
 
-def _header(headers: Headers, suffix: str) -> _Said | None:
-    said: _Said | None = None
+def find_header(headers: Headers, suffix: str) -> Said | None:
+    """Return what the header ``x-moltbot-<suffix>`` says, under any product's name.
+
+    Raises ``InvalidRequest`` if there are several, and they disagree.
+    """
+    said: Said | None = None
     for product in _NAMES:
         name = f"x-{product}-{suffix}"
         for raw in headers.getRawHeaders(name.encode("ascii"), ()):
@@ -138,7 +142,7 @@ def _header(headers: Headers, suffix: str) -> _Said | None:
                 raise InvalidRequest(
                     f"{said.name} and {name} disagree; send one of them.", param=name
                 )
-            said = said or _Said(value, name)
+            said = said or Said(value, name)
     return said
 
 

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 _PREFIX = b"/v1"
+# WebSocket clients choose the ids of their runs; no slash, so that none is a path, and
+# no blank, so that none is two words of a log's line.
+_RUN_ID = re.compile(rb"[!-.0-~]{1,255}")
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One route: *name* for logs, *segments* the canonical path that Klein is shown."""
+    """One route: *name* for logs, *segments* the canonical path that Klein is shown.
+
+    Where it *takes_body*, a request has a body that is kept.
+    """
 
     name: str
     segments: tuple[bytes, ...]
     methods: tuple[str, ...]
-
-    @property
-    def takes_body(self) -> bool:
-        """Whether a request here has a body that is kept."""
-        return "POST" in self.methods
+    takes_body: bool = False
 
 
 COMPLETIONS = Route(
     name="chat.completions",
     segments=(b"v1", b"chat", b"completions"),
     methods=("POST",),
+    takes_body=True,
 )
 WEBSOCKET = Route(name="websocket", segments=(), methods=("GET",))
 """Any path whose request asks to become a WebSocket."""
@@ -50,6 +54,8 @@ def find_route(path: bytes) -> Route | None:
         return MODELS
     if path.startswith(b"/models/"):
         return _model_route(path.removeprefix(b"/models/"))
+    if path.startswith(b"/runs/"):
+        return _run_route(*path.removeprefix(b"/runs/").split(b"/"))
     return None
 
 
@@ -64,3 +70,17 @@ def _model_route(encoded: bytes) -> Route | None:
     return Route(
         name="model", segments=(b"v1", b"models", name), methods=MODELS.methods
     )
+
+
+def _run_route(encoded: bytes, *rest: bytes) -> Route | None:
+    run_id = unquote_to_bytes(encoded)
+    if not _RUN_ID.fullmatch(run_id):
+        return None
+    segments = (b"v1", b"runs", run_id, *rest)
+    if not rest:
+        return Route(name="run", segments=segments, methods=("GET", "HEAD"))
+    if rest == (b"stream",):
+        return Route(name="run.stream", segments=segments, methods=("GET", "HEAD"))
+    if rest == (b"cancel",):
+        return Route(name="run.cancel", segments=segments, methods=("POST",))
+    return None

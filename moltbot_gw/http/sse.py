@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from moltbot_gw.agents.log import MAX_TAKE_CHARS, Cursor
+from moltbot_gw.agents.log import MAX_TAKE_CHARS, START, Cursor, Position
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import (
     ReasoningDelta,
     RunEnded,
+    RunEvent,
     RunStarted,
     TextDelta,
     ToolCallDelta,
@@ -25,6 +27,27 @@ _HEADERS = (
     (b"Cache-Control", b"no-cache, no-transform"),
     (b"X-Accel-Buffering", b"no"),
 )
+
+
+def prepare_stream(request: GatewayRequest) -> None:
+    """Set the headers of an event stream."""
+    for name, value in _HEADERS:
+        request.responseHeaders.setRawHeaders(name, [value])
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client reads a run.
+
+    It begins at *start*, and has *had* so many of the records that close the stream.
+    With *event_ids* each record says where it ends.  One that *opens_at_once* sees that
+    it is attached before there is anything to read, and is told of a failure in the
+    stream, never by a status.
+    """
+
+    start: Position = START
+    had: int = 0
+    event_ids: bool = False
+    opens_at_once: bool = False
 
 
 @implementer(IRunSubscriber, IPushProducer)
@@ -42,8 +65,10 @@ class SSEStream:
         renderer: ChunkRenderer,
         clock: IReactorTime,
         keep_alive: float,
+        reading: Reading,
     ) -> None:
         self.paused = False
+        self._reading = reading
         self._request = request
         self._renderer = renderer
         self._clock = clock
@@ -68,8 +93,10 @@ class SSEStream:
         self._site = self._request.channel.site
         self._site.streams += 1
         self._request.registerProducer(self, True)
-        self._cursor = run.subscribe(self)
+        self._cursor = run.subscribe(self, self._reading.start)
         self._timer = self._clock.callLater(self._keep_alive, self._tick)
+        if self._reading.opens_at_once:
+            self._write(KEEP_ALIVE)
         self.wake()
         return finished
 
@@ -126,15 +153,18 @@ class SSEStream:
                     return []
             elif not isinstance(event, RunStarted):
                 continue  # OpenAI's clients know nothing of what happens beside
-            records.append(self._renderer.render(event))
+            records.append(self._render(event, cursor.position))
         return records
+
+    def _render(self, event: RunEvent, behind: Position) -> bytes:
+        if not self._reading.event_ids:
+            return self._renderer.render(event)
+        return self._renderer.render_with_ids(event, behind, self._reading.had)
 
     def _write(self, data: bytes) -> None:
         if not self._started:
             self._started = True
-            headers = self._request.responseHeaders
-            for name, value in _HEADERS:
-                headers.setRawHeaders(name, [value])
+            prepare_stream(self._request)
         self._last_write = self._clock.seconds()
         self._request.write(data)
 

@@ -26,6 +26,12 @@ from moltbot_gw.messages import ToolCall
 from moltbot_gw.wire.jsontext import encode_line
 from moltbot_gw.wire.sse import DONE
 
+Place = tuple[int, int]
+"""Where a reader has come to: an entry of the run's log, and an offset in it."""
+
+MOST_END_RECORDS = 3
+"""Records that close a stream."""
+
 _encode = msgspec.json.Encoder().encode
 _NO_USAGE = b',"usage":null'
 
@@ -119,23 +125,39 @@ class ChunkRenderer:
         if isinstance(event, RunStarted):
             return self._delta + b'"role":"assistant","content":""' + self._delta_end
         assert isinstance(event, RunEnded)
-        return self._end(event.outcome)
+        return b"".join(self._end(event.outcome))
 
-    def _end(self, outcome: RunOutcome) -> bytes:
+    def render_with_ids(self, event: RunEvent, behind: Place, had: int = 0) -> bytes:
+        """Return the same records, each with the id of the place behind it.
+
+        *behind* is the place behind *event*.  The records that close the stream come
+        from one event: (n, 1) and (n, 2) are places between them, and a client that has
+        *had* so many of them gets the others.
+        """
+        if not isinstance(event, RunEnded):
+            return b"id: %d:%d\n" % behind + self.render(event)
+        *records, last = self._end(event.outcome)
+        between = [
+            b"id: %d:%d\n" % (behind[0] - 1, number) + record
+            for number, record in enumerate(records, 1)
+        ]
+        return b"".join(between[had:]) + b"id: %d:%d\n" % behind + last
+
+    def _end(self, outcome: RunOutcome) -> list[bytes]:
         if outcome.error is not None:
-            return b"data: " + render_error(outcome.error) + b"\n\n" + DONE
+            return [b"data: " + render_error(outcome.error) + b"\n\n", DONE]
         reason = _encode(outcome.finish_reason)
-        records = (
+        records = [
             self._head
             + b'{"index":0,"delta":{},"finish_reason":'
             + reason
             + b"}"
             + self._tail
-        )
+        ]
         if self._include_usage:
             usage = _encode(usage_object(outcome.usage))
-            records += self._head + b'],"usage":' + usage + b"}\n\n"
-        return records + DONE
+            records.append(self._head + b'],"usage":' + usage + b"}\n\n")
+        return [*records, DONE]
 
 
 def _call_fragment(event: ToolCallDelta) -> dict[str, Any]:
@@ -169,13 +191,17 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 def render_error(error: GatewayError) -> bytes:
     """Return the error envelope, on one line."""
-    envelope = {
+    return encode_line({"error": error_object(error)})
+
+
+def error_object(error: GatewayError) -> dict[str, Any]:
+    """Return what is in the envelope."""
+    return {
         "message": error.message,
         "type": error.type,
         "param": error.param,
         "code": error.code,
     }
-    return encode_line({"error": envelope})
 
 
 def render_models(names: Iterable[str], created: int) -> bytes:

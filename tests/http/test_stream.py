@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from moltbot_gw.errors import ProviderFailed
 from moltbot_gw.events import Usage
-from moltbot_gw.http.sse import SSEStream
+from moltbot_gw.http.sse import Reading, SSEStream
 from moltbot_gw.interfaces import IRunSubscriber
 from tests.support.gateway import CREATED, Gateway
 from tests.support.http_client import chat_request, http_request
@@ -144,7 +144,7 @@ def test_http_1_0_gets_its_stream_unchunked_and_closed(gateway: Gateway) -> None
 def test_a_stream_that_does_not_serve_yet_may_be_paused() -> None:
     request: Any = None
     renderer: Any = None
-    stream = SSEStream(request, renderer, Clock(), 10.0)
+    stream = SSEStream(request, renderer, Clock(), 10.0, Reading())
     assert verifyObject(IRunSubscriber, stream)
     assert verifyObject(IPushProducer, stream)
     stream.pauseProducing()

@@ -42,11 +42,13 @@ from moltbot_gw.events import (
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.api import build_api
+from moltbot_gw.http.audience import Audience
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.gate import CorsPolicy, Gate
 from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.pictures import Pictures
+from moltbot_gw.http.runs import MaySee, RunsHandler, everybody
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.interfaces import IModelProvider, IRunSink
@@ -332,6 +334,7 @@ class Options:
     trusted_proxies: tuple[str, ...] = ()
     max_auth_failures: int = 10
     on_disconnect: Literal["cancel", "finish"] = "cancel"
+    may_see: MaySee = everybody
     global_scope: bool = False
     keep_alive: float = 10.0
     header: float = 10.0
@@ -461,6 +464,7 @@ class Gateway:
         )
 
     def _build_site(self, chosen: Options) -> GatewaySite:
+        audience = Audience(on_disconnect=chosen.on_disconnect)
         completions = CompletionsHandler(
             agents=self.agents,
             clock=self.clock,
@@ -470,12 +474,19 @@ class Gateway:
                 clock=self.clock,
                 max_bytes=chosen.max_body_bytes,
             ),
-            on_disconnect=chosen.on_disconnect,
+            audience=audience,
             keep_alive=chosen.keep_alive,
             global_scope=chosen.global_scope,
         )
+        runs = RunsHandler(
+            agents=self.agents,
+            clock=self.clock,
+            audience=audience,
+            keep_alive=chosen.keep_alive,
+            may_see=chosen.may_see,
+        )
         return GatewaySite(
-            build_api(completions, ModelsHandler(self.agents.roster, CREATED)),
+            build_api(completions, ModelsHandler(self.agents.roster, CREATED), runs),
             gate=Gate(
                 secret=SharedSecret(chosen.secret),
                 limiter=self.limiter,

@@ -62,6 +62,11 @@ class Answer:
         return read_records(self.body)
 
     @property
+    def events(self) -> list[Event]:
+        """The events of a stream that may have ids."""
+        return read_events(self.body)
+
+    @property
     def chunks(self) -> list[dict[str, Any]]:
         """The JSON of all records that carry some."""
         kept = [r for r in self.records if not r.startswith(":") and r != "[DONE]"]
@@ -91,6 +96,31 @@ def read_records(body: bytes) -> list[str]:
         else:
             raise Malformed(f"not a record of ours: {record!r}")
     return records
+
+
+@attrs.frozen
+class Event:
+    """One event of a stream: its id, None if it has none of its own, and its data."""
+
+    id: str | None
+    data: str
+
+
+def read_events(body: bytes) -> list[Event]:
+    """Read an event stream as far as it has come; half a record at its end is dropped.
+
+    Lines must be ids, data or comments, one of each a record.
+    """
+    events = []
+    for record in body.decode("utf-8", "ignore").split("\n\n")[:-1]:
+        lines = record.split("\n")
+        if record.startswith(":") and len(lines) == 1:
+            continue
+        event_id = lines.pop(0).removeprefix("id: ") if len(lines) > 1 else None
+        if len(lines) != 1 or not lines[0].startswith("data: "):
+            raise Malformed(f"not a record of ours: {record!r}")
+        events.append(Event(event_id, lines[0].removeprefix("data: ")))
+    return events
 
 
 def read_answers(data: bytes, *, head_only: bool = False) -> list[Answer]:

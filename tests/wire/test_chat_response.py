@@ -237,3 +237,27 @@ def test_models_are_listed_as_openai_does() -> None:
     listed = json.loads(render_models(["moltbot", "moltbot:a"], 5))
     assert listed == {"object": "list", "data": [model, {**model, "id": "moltbot:a"}]}
     assert json.loads(render_models([], 5)) == {"object": "list", "data": []}
+
+
+@pytest.mark.parametrize("include_usage", [False, True])
+@pytest.mark.parametrize("outcome", [DONE, FAILED])
+def test_ids_change_nothing_else(outcome: RunOutcome, include_usage: bool) -> None:
+    with_ids = renderer(include_usage).render_with_ids(RunEnded(outcome), (4, 0))
+    ids = [line for line in with_ids.split(b"\n") if line.startswith(b"id: ")]
+    bare = b"".join(
+        line + b"\n" for line in with_ids.split(b"\n")[:-1] if line not in ids
+    )
+    assert bare == renderer(include_usage).render(RunEnded(outcome))
+    assert len(ids) == len(set(ids)) == bare.count(b"data: ")
+    assert (ids[0], ids[-1]) == (b"id: 3:1", b"id: 4:0")
+
+
+def test_stream_always_has_its_end_marker() -> None:
+    for had in range(4):
+        records = renderer().render_with_ids(RunEnded(DONE), (4, 0), had)
+        assert records.endswith(b"id: 4:0\ndata: [DONE]\n\n")
+
+
+def test_id_is_the_place_behind_the_text() -> None:
+    records = renderer().render_with_ids(TextDelta("hi"), (3, 17))
+    assert records == b"id: 3:17\n" + renderer().render(TextDelta("hi"))
