@@ -152,7 +152,11 @@ def _build_site(
 ) -> GatewaySite:
     gateway = settings.config.gateway
     http = gateway.http
-    audience = Audience(on_disconnect=http.endpoints.chat_completions.on_disconnect)
+    audience = Audience(
+        clock=reactor,
+        on_disconnect=http.endpoints.chat_completions.on_disconnect,
+        grace_seconds=http.endpoints.chat_completions.disconnect_grace_seconds,
+    )
     api = build_api(
         CompletionsHandler(
             agents=agents,

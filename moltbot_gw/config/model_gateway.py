@@ -133,9 +133,12 @@ class ChatCompletions(Section, frozen=True, kw_only=True):
         int, Meta(ge=1024, le=2**40), ours("largest request body")
     ] = 20_971_520
     on_disconnect: Annotated[
-        Literal["cancel", "finish"],
+        Literal["cancel", "grace", "finish"],
         ours("what happens to a run whose client has gone"),
     ] = "cancel"
+    disconnect_grace_seconds: Annotated[
+        Seconds, ours('how long a run waits for its client with onDisconnect: "grace"')
+    ] = 30.0
     images: Annotated[
         Images,
         ours(

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import OrderedDict
+from typing import Literal, NamedTuple
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from moltbot_gw.agents.run import Run
 from moltbot_gw.errors import ClientGone
+from moltbot_gw.events import RunOutcome
+
+MOST_IN_GRACE = 256
+"""Runs without a client that are let go on; the one that has waited longest is cut."""
+
+
+class _Grace(NamedTuple):
+    timer: IDelayedCall
+    ended: Deferred[RunOutcome]
 
 
 class Audience:
     """Whoever reads a run for a client joins it and leaves it.
 
-    When the last one has left, the run is cancelled (*on_disconnect* ``"cancel"``) or
-    not (``"finish"``).  A run that no client of HTTP started is none of its business:
+    When the last one has left, the run is cancelled at once (*on_disconnect*
+    ``"cancel"``), after *grace_seconds* unless somebody comes back (``"grace"``), or
+    never (``"finish"``).  A run that no client of HTTP started is none of its business:
     who attaches to that only looks on.
     """
 
-    def __init__(self, *, on_disconnect: Literal["cancel", "finish"]) -> None:
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        on_disconnect: Literal["cancel", "grace", "finish"],
+        grace_seconds: float,
+    ) -> None:
+        self._clock = clock
         self._on_disconnect = on_disconnect
+        self._grace_seconds = grace_seconds
+        self._in_grace: OrderedDict[Run, _Grace] = OrderedDict()
 
     def join(self, run: Run) -> None:
         """A client that started *run*, or repeats what started it, waits for it."""
@@ -31,5 +54,31 @@ class Audience:
 
     def leave(self, run: Run) -> None:
         """A client that has joined is gone, or has all it wanted."""
-        if self._on_disconnect == "cancel":
-            run.release(ClientGone("The client closed the connection."))
+        if self._on_disconnect == "finish":
+            return
+        if self._on_disconnect == "cancel" or run.outcome is not None:
+            _release(run)
+            return
+        # The place of this client is kept for a while, and that is all.
+        self._end_grace(run)
+        if len(self._in_grace) >= MOST_IN_GRACE:
+            self._end_grace(next(iter(self._in_grace)))
+        ended = run.when_ended()
+        ended.addCallbacks(
+            lambda _: self._end_grace(run), lambda failure: failure.trap(CancelledError)
+        )
+        timer = self._clock.callLater(self._grace_seconds, self._end_grace, run)
+        self._in_grace[run] = _Grace(timer, ended)
+
+    def _end_grace(self, run: Run) -> None:
+        grace = self._in_grace.pop(run, None)
+        if grace is None:
+            return
+        if grace.timer.active():
+            grace.timer.cancel()
+        grace.ended.cancel()
+        _release(run)
+
+
+def _release(run: Run) -> None:
+    run.release(ClientGone("The client closed the connection."))

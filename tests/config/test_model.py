@@ -77,6 +77,7 @@ def test_http_defaults() -> None:
         20_971_520,
         "cancel",
     )
+    assert chat.disconnect_grace_seconds == 30
     assert (http.header_timeout_seconds, http.body_timeout_seconds) == (10, 30)
     assert (http.idle_timeout_seconds, http.stall_timeout_seconds) == (75, 60)
     assert (http.keep_alive_seconds, http.cors.allowed_origins) == (10, ())

@@ -333,7 +333,8 @@ class Options:
     origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     max_auth_failures: int = 10
-    on_disconnect: Literal["cancel", "finish"] = "cancel"
+    on_disconnect: Literal["cancel", "grace", "finish"] = "cancel"
+    grace: float = 30.0
     may_see: MaySee = everybody
     global_scope: bool = False
     keep_alive: float = 10.0
@@ -464,7 +465,11 @@ class Gateway:
         )
 
     def _build_site(self, chosen: Options) -> GatewaySite:
-        audience = Audience(on_disconnect=chosen.on_disconnect)
+        audience = Audience(
+            clock=self.clock,
+            on_disconnect=chosen.on_disconnect,
+            grace_seconds=chosen.grace,
+        )
         completions = CompletionsHandler(
             agents=self.agents,
             clock=self.clock,
