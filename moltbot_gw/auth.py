@@ -60,6 +60,8 @@ class AuthLimiter:
     secret too, until the oldest of them is a window old: otherwise each answer would
     still tell a guesser whether the guess was right.  Loopback is an address like any
     other, because other users and pages in a browser guess from there.
+
+    *failures* counts wrong secrets and *refusals* who was not heard, since the start.
     """
 
     WINDOW = 60.0
@@ -69,6 +71,8 @@ class AuthLimiter:
         self._clock = clock
         self._most = most
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self.failures = 0
+        self.refusals = 0
 
     @property
     def is_idle(self) -> bool:
@@ -83,6 +87,7 @@ class AuthLimiter:
         left = times[0] + self.WINDOW - now if len(times) == self._most else 0.0
         if left > 0:
             wait = math.ceil(left)
+            self.refusals += 1
             raise TooManyFailures(
                 f"Too many wrong secrets came from this address; wait {wait} seconds.",
                 retry_after=wait,
@@ -90,6 +95,7 @@ class AuthLimiter:
 
     def failed(self, address: str) -> None:
         """Note that *address* brought a wrong secret."""
+        self.failures += 1
         now = self._clock.seconds()
         self._forget(now - self.WINDOW)
         times = self._failures.setdefault(address, deque(maxlen=self._most))

@@ -64,6 +64,17 @@ class ControlPlane:
 
     resource: IResource
     hub: Hub
+    sockets: SocketFactory
+
+    @property
+    def clients(self) -> int:
+        """How many are ready."""
+        return self.hub.members
+
+    @property
+    def slow_closes(self) -> int:
+        """How many were let go because they did not read."""
+        return self.sockets.slow_closes
 
     def announce_stop(self, reason: str) -> None:
         """Tell all clients that we stop; runs may still end before ``close``."""
@@ -136,7 +147,7 @@ def build_control_plane(
     resource = UpgradeResource(
         factory, lambda socket, peer: Connection(services, socket, peer)
     )
-    return ControlPlane(resource, shared.hub)
+    return ControlPlane(resource, shared.hub, factory)
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -88,6 +88,9 @@ class ISessionStore(Interface):
     def close() -> Deferred[None]:
         """Finish what was asked for before, then let go of the storage."""
 
+    def check() -> Deferred[None]:
+        """Write something that changes nothing; fails when no turn could be stored."""
+
     def history(session_key: str, fresh_after_ms: int) -> Deferred[History]:
         """Read a session, unless it was last touched before *fresh_after_ms*.
 

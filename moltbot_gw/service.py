@@ -173,7 +173,7 @@ class GatewayService(Service):
         """Return what goes on here in one line."""
         parts = (
             counted(self._agents.running, "run"),
-            counted(self._site.streams, "stream"),
+            counted(len(self._site.streams), "stream"),
             counted(self._control.hub.members, "WebSocket client"),
         )
         return ("stopping: " if self.draining else "") + ", ".join(parts)

@@ -24,6 +24,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "identityfile",
             "privatefile",
             "stored",
+            "tallies",
             "tooling",
             "sdnotify",
             "supervision",

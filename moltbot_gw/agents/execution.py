@@ -99,6 +99,7 @@ class Execution:
     async def _steps(self) -> RunOutcome:
         if not self._ticket.take_free():
             await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
+        self._run.leave_lanes()
         call, speaker = await self._begin()
         outcome = await self._play(call, speaker)
         await self._store_end(outcome)

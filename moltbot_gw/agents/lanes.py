@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 
 from moltbot_gw.errors import GatewayError, QueueFull
 
 RETRY_AFTER = 5
 """Seconds that a refused client is asked to wait: about one short answer."""
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """How many runs wait: in their *session* for one before, or for a slot of *all*."""
+
+    session: int
+    all: int
 
 
 class Lane:
@@ -85,6 +93,12 @@ class Lanes:
     def idle(self) -> bool:
         """Whether nobody runs or waits, in any lane."""
         return not self._admitted and not self._sessions and self._main.idle
+
+    @property
+    def waiting(self) -> Waiting:
+        """How many wait, and for what."""
+        in_sessions = sum(lane.waiting for lane in self._sessions.values())
+        return Waiting(session=in_sessions, all=self._main.waiting)
 
     def enter(self, session_key: str, *, nested: bool = False) -> LaneTicket:
         """Admit a run, or raise ``QueueFull``; the ticket must be closed.

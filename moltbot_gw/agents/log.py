@@ -257,6 +257,16 @@ class Cursor:
         """How far this reader has come."""
         return self._index, self._offset
 
+    @property
+    def unread(self) -> int:
+        """How many characters of the model's words lie before this reader."""
+        left = -self._offset
+        for index in range(self._index, len(self._log)):
+            entry = self._log.entry(index)
+            if isinstance(entry, (TextEntry, CallEntry)):
+                left += len(entry.segment)
+        return max(left, 0)
+
     def take(
         self, max_chars: int = MAX_TAKE_CHARS, *, until: Position | None = None
     ) -> RunEvent | None:

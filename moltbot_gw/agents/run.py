@@ -12,6 +12,7 @@ never holds the source back, but keeps it going while a reader stalls.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred
@@ -51,6 +52,9 @@ class Run:
     asked for the usage in its stream (*wants_usage*): whoever attaches reads the same.
     *shows_tools* says whether those who watch are told of the agent's tools,
     *is_replay* that it only says again what one of before has said.
+
+    *admitted_at*, *left_lanes_at* (its turn to run has come), *spoke_at* (the model's
+    first word) and *ended_at* are times of *now*, None for what has not happened.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Run:
         session_key: str,
         max_bytes: int,
         store_key: str = "",
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run_id = run_id
         self.agent_id = agent_id
@@ -74,6 +79,11 @@ class Run:
         self.wants_usage = False
         self.is_replay = False
         self.shows_tools = False
+        self._now = now
+        self.admitted_at = now()
+        self.left_lanes_at: float | None = None
+        self.spoke_at: float | None = None
+        self.ended_at: float | None = None
         self._readers = 0
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -90,6 +100,10 @@ class Run:
         self.outcome: RunOutcome | None = None
 
     # -- for the service that drives the run
+
+    def leave_lanes(self) -> None:
+        """Note that the run waits for nobody any more."""
+        self.left_lanes_at = self._now()
 
     def begin(self, at_ms: int) -> None:
         """Note that the run left its lanes and its turn is stored."""
@@ -118,6 +132,7 @@ class Run:
         """Close the log with *outcome*; everybody who waits is told."""
         assert self.outcome is None, "a run ends once"
         self.outcome = outcome
+        self.ended_at = self._now()
         if outcome.state == "done":
             self._speech.finish()
         self._tell(RunEnded(outcome))
@@ -213,6 +228,11 @@ class Run:
                 self._governing.remove(subscriber)
             self.flow_changed()
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the source waits for readers that take nothing."""
+        return self._source is not None and self._source_paused
+
     def flow_changed(self) -> None:
         """Apply the rule of flow; a subscriber calls it when its ``paused`` changes."""
         paused = bool(self._governing) and all(s.paused for s in self._subscribers)
@@ -231,6 +251,8 @@ class Run:
         if self.outcome is not None or self.cancelled is not None:
             self.is_cut = True
             return
+        if self.spoke_at is None:
+            self.spoke_at = self._now()
         for event in events:
             text = _said(event)
             self._bytes += len(text) if text.isascii() else len(text.encode())

@@ -13,7 +13,7 @@ from moltbot_gw.agents.endedruns import EndedRuns
 from moltbot_gw.agents.execution import Execution
 from moltbot_gw.agents.finished import FinishedRuns
 from moltbot_gw.agents.keyed import KeyedRuns
-from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.lanes import Lanes, Waiting
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.agents.run import Run
@@ -84,6 +84,16 @@ class AgentService:
         return len(self._runs)
 
     @property
+    def draining(self) -> bool:
+        """Whether no new run is taken, because the gateway stops."""
+        return self._draining
+
+    @property
+    def waiting(self) -> Waiting:
+        """How many runs wait for their turn, and for what."""
+        return self._lanes.waiting
+
+    @property
     def idle(self) -> bool:
         """Whether no run, and nothing that belongs to one, is left."""
         return not self._runs and self._lanes.idle
@@ -117,6 +127,7 @@ class AgentService:
             session_key=request.session_key,
             max_bytes=setup.max_run_bytes,
             store_key=request.store_key,
+            now=self._clock.seconds,
         )
         run.created = int(self._unix_time())
         run.echo, run.wants_usage = request.echo, request.wants_usage

@@ -91,7 +91,7 @@ class GatewayChannel(HTTPChannel):
         self.site.opened(self)
         limit_send_buffer(self.transport)
         self._stall_watch = StallWatch(
-            self.transport, self._clock, self._timeouts.stall
+            self.transport, self._clock, self._timeouts.stall, self._stalled
         )
         self._deadline.set(self._timeouts.header)
 
@@ -357,6 +357,10 @@ class GatewayChannel(HTTPChannel):
     def _is_idle(self) -> bool:
         busy = self.requests or self._in_head or self._refused
         return self._was_asked and not busy and self._successor is None
+
+    def _stalled(self) -> None:
+        self.site.stalled += 1
+        self.transport.abortConnection()
 
     def abort(self) -> None:
         """Close at once; what was written and not yet sent is lost."""

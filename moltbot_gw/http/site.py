@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -18,16 +18,29 @@ from moltbot_gw.http.gate import Gate
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import Route
 from moltbot_gw.http.timeouts import Timeouts
+from moltbot_gw.tallies import Counts
 
 _log = Logger()
 
 CROWD_NOTE_SECONDS = 60.0
 
 
+class Stream(Protocol):
+    """An answer that goes on: *paused* while its client takes nothing."""
+
+    paused: bool
+
+    @property
+    def unread(self) -> int:
+        """How many characters wait for the client in its run."""
+
+
 class GatewaySite(Site):
     """Builds hardened channels, and logs one line a request without its query.
 
-    *streams* is how many event streams are open; each counts itself.
+    *streams* are the event streams that are open.  Since the start *answers* counts
+    requests by route (``-`` for none) and status, *stalled* the connections that were
+    cut because their client took nothing, *crowded_out* those that were one too many.
     """
 
     noisy = False
@@ -55,12 +68,16 @@ class GatewaySite(Site):
         self._max_connections = max_connections
         self._next_note = 0.0
         self._channels: set[GatewayChannel] = set()
+        self.streams: set[Stream] = set()
+        self.answers = Counts("route", "status")
+        self.stalled = 0
+        self.crowded_out = 0
         self._empty: Deferred[None] | None = None
         self.winding_up = False
-        self.streams = 0
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         if len(self._channels) >= self._max_connections:
+            self.crowded_out += 1
             self._note_crowd()
             return None
         channel = GatewayChannel(self._gate, self._timeouts, self._clock)
@@ -147,6 +164,7 @@ class GatewaySite(Site):
         millis = int((self._clock.seconds() - request.started) * 1000)
         request_id = request.request_id.decode("ascii")
         run_id = request.run_id or "-"
+        self.answers.add(route, str(request.code))
         self._access_log.note(
             f"{method} {route} {request.code} {millis} ms"
             f" request={request_id} run={run_id}",
@@ -169,6 +187,7 @@ class GatewaySite(Site):
         word = _word(method)
         name = route.name if route else "-"
         shown_id = request_id.decode("ascii")
+        self.answers.add(name, str(error.status))
         self._access_log.note(
             f"{word} {name} {error.status} {error.code} request={shown_id}",
             method=word,

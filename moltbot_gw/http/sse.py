@@ -90,8 +90,8 @@ class SSEStream:
         finished: Deferred[None] = Deferred(lambda _: self._close())
         self._finished = finished
         self._run = run
-        self._site = self._request.channel.site
-        self._site.streams += 1
+        self._streams = self._request.channel.site.streams
+        self._streams.add(self)
         self._request.registerProducer(self, True)
         self._cursor = run.subscribe(self, self._reading.start)
         self._timer = self._clock.callLater(self._keep_alive, self._tick)
@@ -99,6 +99,11 @@ class SSEStream:
             self._write(KEEP_ALIVE)
         self.wake()
         return finished
+
+    @property
+    def unread(self) -> int:
+        """How many characters of the run's words the client has not been sent."""
+        return 0 if self._cursor is None else self._cursor.unread
 
     def wake(self) -> None:
         """Write what is unread, as long as the client takes it: one write a batch."""
@@ -197,5 +202,5 @@ class SSEStream:
         self._cursor = None
         if run is not None:
             run.unsubscribe(self)
-            self._site.streams -= 1
+            self._streams.discard(self)
             self._request.unregisterProducer()

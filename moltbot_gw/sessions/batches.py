@@ -11,11 +11,19 @@ touches) and one transaction each (a flush of the disk per turn, 20 times slower
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
+
+from moltbot_gw.tallies import Histogram
+
+COMMIT_BOUNDS = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 
 
 @attrs.define(eq=False)
@@ -55,11 +63,17 @@ def one_by_one(connection: sqlite3.Connection, jobs: list[Job]) -> None:
 class GroupCommit:
     """Does jobs that write: one commit for all that wait.
 
-    ``commits`` counts them since the start of the process.
+    *commit_seconds* counts them since the start of the process: how long each took to
+    reach the disk.
     """
 
     def __init__(self) -> None:
-        self.commits = 0
+        self.commit_seconds = Histogram(COMMIT_BOUNDS)
+
+    @property
+    def commits(self) -> int:
+        """How many commits there were."""
+        return sum(self.commit_seconds.counts)
 
     def __call__(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
         """Do *jobs*; raise ``sqlite3.Error`` if all of them have failed together."""
@@ -89,8 +103,9 @@ class GroupCommit:
         self._commit(connection)
 
     def _commit(self, connection: sqlite3.Connection) -> None:
+        began = time.monotonic()
         connection.execute("COMMIT")
-        self.commits += 1
+        self.commit_seconds.observe(time.monotonic() - began)
 
 
 def _begin(connection: sqlite3.Connection) -> None:

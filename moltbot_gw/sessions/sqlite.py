@@ -40,6 +40,7 @@ from moltbot_gw.stored import (
     TurnStart,
     UsageLine,
 )
+from moltbot_gw.tallies import Histogram
 
 _PRUNE_STEP = 100
 
@@ -96,6 +97,26 @@ class SqliteSessionStore:
         """How many transactions were committed since the start, for metrics."""
         return self._group_commit.commits
 
+    @property
+    def commit_seconds(self) -> Histogram:
+        """How long each of them took to reach the disk."""
+        return self._group_commit.commit_seconds
+
+    @property
+    def writes_waiting(self) -> int:
+        """How many jobs wait for the thread that writes."""
+        return self._writer.waiting
+
+    @property
+    def reads_waiting(self) -> int:
+        """How many jobs wait for the thread that reads."""
+        return self._reader.waiting
+
+    @property
+    def faults(self) -> int:
+        """How often opening the file, a job or a commit has failed since the start."""
+        return self._writer.faults + self._reader.faults
+
     def open(self) -> Deferred[int]:
         """See ``ISessionStore``; a second call fires with the same number."""
         return self._writer.ask(lambda _, __: self._interrupted or 0, None)
@@ -106,6 +127,10 @@ class SqliteSessionStore:
         # Reads that wait for the file to be opened reach the reader when the writer
         # ends, so it closes last.
         return self._writer.close().addCallback(lambda _: self._reader.close())
+
+    def check(self) -> Deferred[None]:
+        """See ``ISessionStore``."""
+        return self._writer.ask(upkeep.touch, None)
 
     def history(self, session_key: str, fresh_after_ms: int) -> Deferred[History]:
         """See ``ISessionStore``."""

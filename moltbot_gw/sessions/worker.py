@@ -46,6 +46,8 @@ class Worker:
     be opened or was lost to a fault, at most once in *reopen_interval* seconds.  While
     jobs come together, one waits *gather_seconds* for others to share its batch with.
     *opener*, *perform* and *on_lost* are called in the worker's thread.
+
+    *faults* counts what went wrong since the start.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Worker:
         self._thread: Thread | None = None
         self._closers: list[Deferred[None]] | None = None
         # These belong to the thread.
+        self.faults = 0
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity | None = None
         self._refusal = StoreFailed("The session store is not open.")
@@ -83,6 +86,11 @@ class Worker:
     def is_open(self) -> bool:
         """Whether there is a connection; a hint, outside the thread."""
         return self._connection is not None
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs nobody has begun yet."""
+        return self._queue.qsize()
 
     def ask(
         self, work: Callable[[sqlite3.Connection, _A], _R], argument: _A
@@ -185,6 +193,7 @@ class Worker:
 
     def _report(self, error: Exception) -> None:
         """Tell the operator, from the reactor thread."""
+        self.faults += 1
         tell = self._reactor.callFromThread
         if faults.is_foreseen(error):
             tell(_log.error, "session store: {detail}", detail=faults.for_log(error))

@@ -67,14 +67,14 @@ class Outbox:
             self._behind[feed] = step.start
             self._check_kept(feed)
         else:
-            self._socket.close(1008, "slow consumer")
+            self._socket.close_slow()
 
     def _check_kept(self, feed: RunFeed) -> None:
         """Let go of a client for whom too much is kept of runs that are over."""
         if feed.ended:
             kept = sum(each.run.size for each in self._behind if each.ended)
             if kept > MAX_KEPT_BYTES:
-                self._socket.close(1008, "slow consumer")
+                self._socket.close_slow()
 
     def state(self, state: State) -> None:
         """Send a state, or keep it until the client reads or a newer one comes."""

@@ -131,6 +131,12 @@ class Socket(WebSocketServerProtocol):
             text = reason.encode()[:120].decode("utf-8", "ignore")
             self.sendCloseFrame(code, text.encode())
 
+    def close_slow(self) -> None:
+        """Close because the client does not read, or not fast enough."""
+        if self.state == self.STATE_OPEN:
+            self.factory.slow_closes += 1
+            self.close(1008, "slow consumer")
+
     def limit(self, max_bytes: int) -> None:
         """Take messages of up to *max_bytes* from here on."""
         self.maxFramePayloadSize = self.maxMessagePayloadSize = max_bytes
@@ -278,7 +284,7 @@ class Socket(WebSocketServerProtocol):
         if self.state == self.STATE_CLOSED:
             self.abort()
         else:
-            self.close(1008, "slow consumer")
+            self.close_slow()
 
     def _ping(self) -> None:
         clock = self.factory.clock
@@ -298,7 +304,8 @@ class Socket(WebSocketServerProtocol):
 class SocketFactory(WebSocketServerFactory):
     """Makes sockets; *max_bytes* is the limit for one incoming message.
 
-    *stall_seconds* is how long a client may take nothing.
+    *stall_seconds* is how long a client may take nothing.  *slow_closes* counts the
+    clients that were let go because they did not read.
     """
 
     protocol: Any = Socket
@@ -310,6 +317,7 @@ class SocketFactory(WebSocketServerFactory):
     ) -> None:
         super().__init__(server="", reactor=clock)
         self.clock = clock
+        self.slow_closes = 0
         self.stall_seconds = stall_seconds
         self.setProtocolOptions(
             versions=[13],

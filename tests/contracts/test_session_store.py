@@ -389,6 +389,7 @@ def test_closed_store_fails_every_call(subject: Subject) -> None:
     calls: tuple[Callable[[], Deferred[Any]], ...] = (
         store.open,
         store.list_sessions,
+        lambda: store.check(),
         lambda: store.history(KEY, 0),
         lambda: store.begin_turn(start()),
         lambda: store.end_turn(end()),
@@ -417,3 +418,10 @@ def test_close_before_open_is_harmless(tmp_path: Path) -> None:
         with pytest.raises(StoreFailed, match="closed"):
             pump.wait(store.open())
     assert not (tmp_path / "s").exists()
+
+
+def test_a_store_that_takes_turns_passes_its_check(subject: Subject) -> None:
+    subject.turn("run-1")
+    before = (subject.words(), subject.summaries())
+    assert subject.wait(subject.store.check()) is None
+    assert (subject.words(), subject.summaries()) == before

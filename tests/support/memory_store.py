@@ -139,6 +139,9 @@ class MemorySessionStore:
         self.failure = StoreFailed("The session store is closed.")
         return succeed(None)
 
+    def check(self) -> Deferred[None]:
+        return self._do(lambda: None)
+
     def history(self, session_key: str, fresh_after_ms: int) -> Deferred[History]:
         return self._do(lambda: self._history(session_key, fresh_after_ms))
 

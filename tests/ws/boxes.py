@@ -47,6 +47,9 @@ class Client:
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
 
+    def close_slow(self) -> None:
+        self.close(1008, "slow consumer")
+
     def _fill(self) -> None:
         if self.room is not None:
             self.room -= 1
