@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.web.resource import IResource
 
 from moltbot_gw.agentbuilding import Workshop, build_setup, equip
 from moltbot_gw.agents.allowlist import Allowlist
@@ -27,19 +28,27 @@ from moltbot_gw.config import expand_home
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
-from moltbot_gw.http.api import build_api
+from moltbot_gw.http.api import Api, build_api
 from moltbot_gw.http.audience import Audience
 from moltbot_gw.http.completions import CompletionsHandler
-from moltbot_gw.http.gate import CorsPolicy, Gate
+from moltbot_gw.http.gate import CorsPolicy, Gate, Gatekeeper
 from moltbot_gw.http.hosts import HostPolicy
+from moltbot_gw.http.metrics import MetricsHandler
+from moltbot_gw.http.metricsgate import MetricsGate
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.root import Root
 from moltbot_gw.http.runs import RunsHandler, everybody
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
-from moltbot_gw.listening import build_listeners, probe_ports
+from moltbot_gw.listening import (
+    build_listeners,
+    build_metrics_listener,
+    probe_ports,
+)
 from moltbot_gw.logfile import LogFile
+from moltbot_gw.monitored import Monitoring, Watched, build_monitoring, build_probes
+from moltbot_gw.monitoring.exposition import Exposition
 from moltbot_gw.sdnotify import Notifier
 from moltbot_gw.service import GatewayService
 from moltbot_gw.sessions import (
@@ -53,6 +62,8 @@ _log = Logger()
 _T = TypeVar("_T")
 
 SPARE_DESCRIPTORS = 256
+METRICS_CONNECTIONS = 64
+"""At the listener for metrics, out of the spare descriptors."""
 
 
 def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
@@ -100,16 +111,18 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
         find_log=log_file.find,
         system_events=system_events,
     )
+    site, monitoring = _build_sites(settings, workshop, agents, store, control, limiter)
     return GatewayService(
         settings=settings,
         listeners=listeners,
-        site=_build_site(settings, agents, control, limiter, workshop.fetch, reactor),
+        site=site,
         agents=agents,
         commands=workshop.commands,
         control=control,
         store=store,
         lock=lock,
         log_file=log_file,
+        monitoring=monitoring,
         notifier=Notifier(settings.environ, os.getpid()),
         reactor=reactor,
     )
@@ -142,30 +155,68 @@ def _build_log_file(settings: Settings, reactor: Any) -> LogFile:
     )
 
 
-def _build_site(
+def _build_sites(
     settings: Settings,
+    workshop: Workshop,
     agents: AgentService,
+    store: SqliteSessionStore,
     control: ControlPlane,
     limiter: AuthLimiter,
-    fetch: GuardedFetch,
-    reactor: Any,
-) -> GatewaySite:
-    gateway = settings.config.gateway
-    http = gateway.http
-    audience = Audience(
-        clock=reactor,
-        on_disconnect=http.endpoints.chat_completions.on_disconnect,
-        grace_seconds=http.endpoints.chat_completions.disconnect_grace_seconds,
+) -> tuple[GatewaySite, Monitoring]:
+    """Return the site of the gateway's port, and what watches it."""
+    reactor = workshop.reactor
+    exposition = Exposition(reactor)
+    gate = _build_gate(settings, limiter)
+    api = _build_api(settings, workshop, agents, gate, exposition)
+    site = _build_site(
+        settings, Root(api, control.resource), gate, _max_connections(), reactor
     )
-    api = build_api(
+    own_site = _build_site(
+        settings, api, MetricsGate(gate), METRICS_CONNECTIONS, reactor
+    )
+    listener = build_metrics_listener(settings, reactor)
+    if listener is not None:
+        probe_ports([listener])
+    monitoring = build_monitoring(
+        Watched(
+            edge=site,
+            control=control,
+            agents=agents,
+            store=store,
+            limiter=limiter,
+        ),
+        exposition=exposition,
+        enabled=settings.config.gateway.metrics.enabled,
+        listener=listener,
+        site=own_site,
+        reactor=reactor,
+    )
+    return site, monitoring
+
+
+def _build_api(
+    settings: Settings,
+    workshop: Workshop,
+    agents: AgentService,
+    gate: Gate,
+    exposition: Exposition,
+) -> Api:
+    http, clock = settings.config.gateway.http, workshop.reactor
+    chat = http.endpoints.chat_completions
+    audience = Audience(
+        clock=clock,
+        on_disconnect=chat.on_disconnect,
+        grace_seconds=chat.disconnect_grace_seconds,
+    )
+    return build_api(
         CompletionsHandler(
             agents=agents,
-            clock=reactor,
+            clock=clock,
             pictures=Pictures(
-                fetch=fetch,
-                config=http.endpoints.chat_completions.images,
-                clock=reactor,
-                max_bytes=http.endpoints.chat_completions.max_body_bytes,
+                fetch=workshop.fetch,
+                config=chat.images,
+                clock=clock,
+                max_bytes=chat.max_body_bytes,
             ),
             audience=audience,
             keep_alive=http.keep_alive_seconds,
@@ -174,22 +225,40 @@ def _build_site(
         ModelsHandler(agents.roster, int(time.time())),
         RunsHandler(
             agents=agents,
-            clock=reactor,
+            clock=clock,
             audience=audience,
             keep_alive=http.keep_alive_seconds,
             may_see=everybody,
         ),
+        build_probes(agents, workshop.store, gate, workshop.reactor),
+        MetricsHandler(exposition.render),
     )
+
+
+def _build_gate(settings: Settings, limiter: AuthLimiter) -> Gate:
+    gateway = settings.config.gateway
+    return Gate(
+        secret=SharedSecret(settings.secret.reveal()),
+        limiter=limiter,
+        hosts=HostPolicy(_host_names(settings), gateway.control_ui.allowed_origins),
+        enabled=settings.enabled,
+        max_body_bytes=gateway.http.endpoints.chat_completions.max_body_bytes,
+        cors=CorsPolicy(gateway.http.cors.allowed_origins),
+        metrics=gateway.metrics.enabled,
+    )
+
+
+def _build_site(
+    settings: Settings,
+    resource: IResource,
+    gate: Gatekeeper,
+    max_connections: int,
+    reactor: Any,
+) -> GatewaySite:
+    http = settings.config.gateway.http
     return GatewaySite(
-        Root(api, control.resource),
-        gate=Gate(
-            secret=SharedSecret(settings.secret.reveal()),
-            limiter=limiter,
-            hosts=HostPolicy(_host_names(settings), gateway.control_ui.allowed_origins),
-            enabled=settings.enabled,
-            max_body_bytes=http.endpoints.chat_completions.max_body_bytes,
-            cors=CorsPolicy(http.cors.allowed_origins),
-        ),
+        resource,
+        gate=gate,
         timeouts=Timeouts(
             header=http.header_timeout_seconds,
             body=http.body_timeout_seconds,
@@ -198,8 +267,8 @@ def _build_site(
         ),
         clock=reactor,
         access_log=AccessLog(reactor),
-        max_connections=_max_connections(),
-        trusted_proxies=gateway.trusted_proxies,
+        max_connections=max_connections,
+        trusted_proxies=settings.config.gateway.trusted_proxies,
     )
 
 

@@ -18,7 +18,7 @@ from twisted.internet.endpoints import (
     TCP6ServerEndpoint,
     serverFromString,
 )
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
 from moltbot_gw.inherited import PREFIX, find_inherited
 from moltbot_gw.refusal import StartRefused
@@ -35,13 +35,22 @@ BACKLOG = 512
 class Listener:
     """One place to listen: *address* for people, *local* if only this machine gets in.
 
-    *probe* is host and port of a TCP listener, to find out early that it is in use.
+    *probe* is host and port of a TCP listener, to find out early that it is in use;
+    *chosen_by* names the setting to change then.
     """
 
     endpoint: IStreamServerEndpoint
     address: str
     local: bool
     probe: tuple[str, int] | None = None
+    chosen_by: str = "--port"
+
+    def address_of(self, port: IListeningPort) -> str:
+        """Return the address with the number that a free *port* has got."""
+        if not self.address.endswith(":0"):
+            return self.address
+        host: Any = port.getHost()
+        return f"{self.address[:-1]}{host.port}"
 
 
 def build_listeners(settings: Settings, reactor: Any) -> list[Listener]:
@@ -65,6 +74,25 @@ def build_listeners(settings: Settings, reactor: Any) -> list[Listener]:
     return listeners
 
 
+def build_metrics_listener(settings: Settings, reactor: Any) -> Listener | None:
+    """Return where metrics have a listener of their own; None if they have none."""
+    metrics = settings.config.gateway.metrics
+    if metrics.endpoint is not None:
+        listener = _described(metrics.endpoint, reactor, "gateway.metrics.endpoint")
+        return attrs.evolve(listener, chosen_by="gateway.metrics.endpoint")
+    if metrics.port is None:
+        return None
+    host, port = metrics.bind, metrics.port
+    kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    return Listener(
+        endpoint=kind(reactor, port, BACKLOG, host),
+        address=f"http://{_shown(host)}:{port}",
+        local=_is_loopback(host),
+        probe=(host, port),
+        chosen_by="gateway.metrics.port",
+    )
+
+
 def probe_ports(listeners: Sequence[Listener]) -> None:
     """Raise ``StartRefused`` if a port is in use.
 
@@ -81,19 +109,19 @@ def probe_ports(listeners: Sequence[Listener]) -> None:
                 probe.bind((host, port))
                 probe.listen(1)
             except OSError as error:
-                raise StartRefused(in_use(listener.address, error)) from None
+                raise StartRefused(in_use(listener, error)) from None
 
 
-def in_use(address: str, error: OSError) -> str:
+def in_use(listener: Listener, error: OSError) -> str:
     """Return the line for a listener that cannot be opened."""
     reason = error.strerror or "cannot be opened"
     return (
-        f"cannot listen on {address}: {reason}; another gateway instance may be"
-        " listening there already (choose another with --port)"
+        f"cannot listen on {listener.address}: {reason}; another gateway instance may"
+        f" be listening there already (choose another with {listener.chosen_by})"
     )
 
 
-def _described(text: str, reactor: Any) -> Listener:
+def _described(text: str, reactor: Any, said: str = "endpoint") -> Listener:
     if text.startswith(PREFIX):
         found = find_inherited(text, reactor)
         return Listener(
@@ -103,7 +131,7 @@ def _described(text: str, reactor: Any) -> Listener:
         endpoint = serverFromString(reactor, text)
     except Exception as error:
         # Parsers of endpoint plugins raise whatever they like.
-        raise StartRefused(f"endpoint {text.split(':')[0]}: {error}") from None
+        raise StartRefused(f"{said} {text.split(':')[0]}: {error}") from None
     return Listener(
         endpoint=endpoint, address=_without_options(text), local=_is_local(text)
     )
@@ -131,7 +159,6 @@ def _is_loopback(host: str) -> bool:
 
 def _tcp(settings: Settings, host: str, reactor: Any) -> Listener:
     port, tls = settings.port, settings.config.gateway.tls
-    shown = f"[{host}]" if ":" in host else host
     scheme = "https" if tls.enabled else "http"
     endpoint: IStreamServerEndpoint
     if tls.enabled:
@@ -143,10 +170,14 @@ def _tcp(settings: Settings, host: str, reactor: Any) -> Listener:
         endpoint = TCP4ServerEndpoint(reactor, port, BACKLOG, host)
     return Listener(
         endpoint=endpoint,
-        address=f"{scheme}://{shown}:{port}",
+        address=f"{scheme}://{_shown(host)}:{port}",
         local=_is_loopback(host),
         probe=(host, port),
     )
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def find_hosts(mode: str, port: int, custom: str | None) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -27,6 +27,7 @@ from moltbot_gw.errors import StoreFailed
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.listening import Listener, in_use
 from moltbot_gw.logfile import LogFile
+from moltbot_gw.monitored import Monitoring
 from moltbot_gw.refusal import EXIT_CONFIG
 from moltbot_gw.sdnotify import Notifier
 from moltbot_gw.sessions import SqliteSessionStore
@@ -50,9 +51,9 @@ class GatewayService(Service):
     """The running gateway.
 
     Start: take note of the store's state, listen.  Stop: ports, runs (drain, then
-    cancel), commands of agents, connections, providers, store, lock; each step waits
-    for the one before.  *draining* is true from the first step on: whoever asks for
-    readiness is told no.
+    cancel), commands of agents, connections, providers, metrics, store, lock; each step
+    waits for the one before.  *draining* is true from the first step on: whoever asks
+    for readiness is told no.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class GatewayService(Service):
         lock: StateLock,
         log_file: LogFile,
         notifier: Notifier,
+        monitoring: Monitoring,
         reactor: Any,
     ) -> None:
         self._settings = settings
@@ -79,6 +81,7 @@ class GatewayService(Service):
         self._commands = commands
         self._lock = lock
         self._log_file = log_file
+        self._monitoring = monitoring
         self._ports: list[IListeningPort] = []
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
@@ -93,10 +96,10 @@ class GatewayService(Service):
         """Listen, before twistd gives up its privileges."""
         globalLogPublisher.addObserver(self._log_file)
         for listener in self._listeners:
-            listening = listener.endpoint.listen(self._site)
-            listening.addCallbacks(
-                self._listens, self._cannot_listen, (listener,), {}, (listener,)
-            )
+            self._listen(listener, self._site, self._listens)
+        monitoring = self._monitoring
+        if monitoring.listener is not None:
+            self._listen(monitoring.listener, monitoring.site, monitoring.listens)
         if self._deaf:
             # Raised here: in a callback the Deferred would keep it for itself.
             raise SystemExit(EXIT_CONFIG)
@@ -112,6 +115,7 @@ class GatewayService(Service):
             _log.warn("{weakness}: use a longer one", weakness=weakness)
         Deferred.fromCoroutine(self._get_ready())
         _calm_collector()
+        self._monitoring.start()
         self._pruning.start(PRUNE_SECONDS, now=False)
 
     def stopService(self) -> Deferred[None]:
@@ -153,6 +157,7 @@ class GatewayService(Service):
             await self._site.close(CLOSE_SECONDS, gateway_stops())
             for provider in self._agents.setup.providers.values():
                 await provider.close()
+            await self._monitoring.stop(CLOSE_SECONDS)
         finally:
             # Whatever else goes wrong, what was stored is closed properly.
             await self._store.close()
@@ -202,12 +207,20 @@ class GatewayService(Service):
         if pruned:
             _log.info("pruned {count} anonymous sessions", count=pruned)
 
+    def _listen(
+        self,
+        listener: Listener,
+        site: GatewaySite,
+        listens: Callable[[IListeningPort, Listener], None],
+    ) -> None:
+        listening = listener.endpoint.listen(site)
+        listening.addCallbacks(
+            listens, self._cannot_listen, (listener,), {}, (listener,)
+        )
+
     def _listens(self, port: IListeningPort, listener: Listener) -> None:
         self._ports.append(port)
-        address = listener.address
-        if address.endswith(":0"):
-            host: Any = port.getHost()
-            address = f"{address[:-1]}{host.port}"
+        address = listener.address_of(port)
         _log.info("listening on {address}", address=address)
         if self._settings.dev and len(self._ports) == 1:
             # twistd turns sys.stdout into the log; this is for the person in front.
@@ -219,7 +232,7 @@ class GatewayService(Service):
             error = error.socketError
         if not isinstance(error, OSError):
             error = OSError(0, failure.getErrorMessage())
-        line = f"moltbot-gateway: {in_use(listener.address, error)}"
+        line = f"moltbot-gateway: {in_use(listener, error)}"
         print(line, file=sys.__stderr__, flush=True)
         self._deaf = True
         if self._started:

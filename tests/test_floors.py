@@ -31,9 +31,9 @@ FLOORS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"agents", "sessions", "providers", "devices", "fetching"}),
-    frozenset({"http", "ws", "client", "tools"}),
+    frozenset({"http", "ws", "client", "tools", "monitoring"}),
     frozenset({"tap", "service", "settings", "listening", "statelock", "tlsfiles"})
-    | {"agentbuilding", "building", "controlplane", "cli", "inherited"},
+    | {"agentbuilding", "building", "controlplane", "monitored", "cli", "inherited"},
 )
 # Modules of one floor may use each other on the lowest two and on the top one; rooms
 # on the floors between are siblings that never do.

@@ -14,7 +14,13 @@ from twisted.internet.endpoints import (
 from twisted.internet.testing import MemoryReactorClock
 
 from moltbot_gw.config import Secret
-from moltbot_gw.listening import Listener, build_listeners, in_use, probe_ports
+from moltbot_gw.listening import (
+    Listener,
+    build_listeners,
+    build_metrics_listener,
+    in_use,
+    probe_ports,
+)
 from moltbot_gw.refusal import StartRefused
 from moltbot_gw.settings import CommandLine, Settings, load_settings
 from tests.config.support import write
@@ -248,4 +254,51 @@ def test_free_port_passes_and_stays_free() -> None:
 
 
 def test_error_without_words_is_told_all_the_same() -> None:
-    assert "cannot listen on x: cannot be opened;" in in_use("x", OSError())
+    line = in_use(listener_at(("127.0.0.1", 1)), OSError())
+    assert ": cannot be opened;" in line
+
+
+def metrics_listener(home: Path, metrics: Any) -> Listener | None:
+    settings = settings_of(home, {"metrics": metrics})
+    return build_metrics_listener(settings, MemoryReactorClock())
+
+
+def test_metrics_have_no_listener_of_their_own_unless_asked(tmp_path: Path) -> None:
+    assert metrics_listener(tmp_path, {"enabled": True}) is None
+
+
+@pytest.mark.parametrize(
+    ("metrics", "address", "kind", "local"),
+    [
+        ({"port": 9464}, "http://127.0.0.1:9464", TCP4ServerEndpoint, True),
+        (
+            {"port": 9464, "bind": "192.0.2.1"},
+            "http://192.0.2.1:9464",
+            TCP4ServerEndpoint,
+            False,
+        ),
+        ({"port": 9464, "bind": "::1"}, "http://[::1]:9464", TCP6ServerEndpoint, True),
+        ({"endpoint": "tcp:9464"}, "tcp:9464", TCP4ServerEndpoint, False),
+    ],
+)
+def test_metrics_listen_where_they_are_told_to(
+    tmp_path: Path, metrics: Any, address: str, kind: type, local: bool
+) -> None:
+    listener = metrics_listener(tmp_path, metrics)
+    assert listener is not None
+    assert (listener.address, listener.local) == (address, local)
+    assert isinstance(listener.endpoint, kind)
+
+
+def test_a_bad_endpoint_for_metrics_is_named_by_its_key(tmp_path: Path) -> None:
+    with pytest.raises(StartRefused, match=r"^gateway\.metrics\.endpoint nonsense: "):
+        metrics_listener(tmp_path, {"endpoint": "nonsense:1"})
+
+
+def test_a_port_for_metrics_in_use_is_named_by_its_key(
+    tmp_path: Path, taken: tuple[str, int]
+) -> None:
+    listener = metrics_listener(tmp_path, {"bind": taken[0], "port": taken[1]})
+    assert listener is not None
+    with pytest.raises(StartRefused, match=r"another with gateway\.metrics\.port"):
+        probe_ports([listener])

@@ -39,6 +39,7 @@ PROTECTED: tuple[Place, ...] = (
     ("gateway", "remote"),
     ("gateway", "http", "cors"),
     ("gateway", "limits", "maxAuthFailuresPerMinute"),
+    ("gateway", "metrics"),
     ("tools", "exec"),
     ("tools", "elevated"),
     ("tools", "agentToAgent"),

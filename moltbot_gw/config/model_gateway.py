@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 import msgspec
@@ -226,6 +227,31 @@ class Limits(Section, frozen=True, kw_only=True):
     ] = 10
 
 
+class Metrics(Section, frozen=True, kw_only=True):
+    """ours: figures for Prometheus, at ``/metrics``."""
+
+    enabled: Annotated[
+        bool, ours("on the gateway's port, for who brings the secret")
+    ] = False
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        ours("of a listener for metrics and probes alone, which asks for no secret"),
+    ] = None
+    bind: Annotated[str, ours("the IP address of that listener")] = "127.0.0.1"
+    endpoint: Annotated[
+        NotEmpty | None, ours("its Twisted endpoint, instead of port and bind")
+    ] = None
+
+    def __post_init__(self) -> None:
+        try:
+            ip_address(self.bind)
+        except ValueError:
+            raise BadField(("bind",), "expected an IP address") from None
+        if self.port is not None and self.endpoint is not None:
+            message = "the listener has a port already; use one of the two"
+            raise BadField(("endpoint",), message)
+
+
 class Gateway(Section, frozen=True, kw_only=True):
     """The listener and everything on it."""
 
@@ -257,6 +283,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     nodes: Nodes = Nodes()
     http: Http = Http()
     limits: Annotated[Limits, ours("bounds")] = Limits()
+    metrics: Annotated[Metrics, ours("what Prometheus reads")] = Metrics()
     drain_seconds: Annotated[
         float, Meta(ge=0), ours("how long a stopping gateway waits for its runs")
     ] = 30.0

@@ -62,8 +62,13 @@ def cors_headers(origin: bytes) -> list[tuple[bytes, bytes]]:
 
 def prepare_json(request: GatewayRequest, body: bytes) -> bytes:
     """Set the headers for the JSON answer *body* and return it."""
+    return prepare_body(request, body, JSON)
+
+
+def prepare_body(request: GatewayRequest, body: bytes, kind: bytes) -> bytes:
+    """Set the headers for the answer *body* of the media type *kind* and return it."""
     headers = request.responseHeaders
-    headers.setRawHeaders(b"Content-Type", [JSON])
+    headers.setRawHeaders(b"Content-Type", [kind])
     headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
     return body
 

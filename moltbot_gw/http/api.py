@@ -20,7 +20,9 @@ from werkzeug.exceptions import HTTPException
 from moltbot_gw.errors import GatewayError, InternalError, NotFound
 from moltbot_gw.http.answers import prepare_error
 from moltbot_gw.http.completions import CompletionsHandler
+from moltbot_gw.http.metrics import MetricsHandler
 from moltbot_gw.http.models import ModelsHandler
+from moltbot_gw.http.probes import ProbesHandler
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import COMPLETIONS, MODELS, Route
 from moltbot_gw.http.runs import RunsHandler
@@ -31,7 +33,11 @@ _log = Logger()
 
 
 def build_api(
-    completions: CompletionsHandler, models: ModelsHandler, runs: RunsHandler
+    completions: CompletionsHandler,
+    models: ModelsHandler,
+    runs: RunsHandler,
+    probes: ProbesHandler,
+    metrics: MetricsHandler,
 ) -> Api:
     """Return the leaf resource that serves the HTTP edge."""
     app = Klein()
@@ -62,6 +68,18 @@ def build_api(
     @app.route("/v1/runs/<run_id>/cancel", methods=["POST"])
     def cancel_run(request: Any, run_id: str) -> bytes:
         return runs.cancel(request, run_id)
+
+    @app.route("/healthz", methods=["GET"])
+    def get_health(request: Any) -> bytes:
+        return probes.get_health(request)
+
+    @app.route("/readyz", methods=["GET"])
+    def get_readiness(request: Any) -> Coroutine[Any, Any, bytes]:
+        return probes.get_readiness(request)
+
+    @app.route("/metrics", methods=["GET"])
+    def get_metrics(request: Any) -> Coroutine[Any, Any, bytes]:
+        return metrics.get(request)
 
     return Api(app)
 

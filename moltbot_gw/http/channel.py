@@ -28,7 +28,7 @@ from moltbot_gw.errors import (
 from moltbot_gw.http.answers import raw_error
 from moltbot_gw.http.chunks import StrictChunks
 from moltbot_gw.http.deadline import Deadline
-from moltbot_gw.http.gate import Gate, not_ascii, request_id_of, too_large
+from moltbot_gw.http.gate import Gatekeeper, not_ascii, request_id_of, too_large
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.stall import StallWatch, limit_send_buffer
 
@@ -69,7 +69,9 @@ class GatewayChannel(HTTPChannel):
     transport: Any  # TCP or TLS
     requests: list[GatewayRequest]
 
-    def __init__(self, gate: Gate, timeouts: Timeouts, clock: IReactorTime) -> None:
+    def __init__(
+        self, gate: Gatekeeper, timeouts: Timeouts, clock: IReactorTime
+    ) -> None:
         super().__init__()
         self._gate = gate
         self._timeouts = timeouts

@@ -10,6 +10,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from twisted.web.http_headers import Headers
 
@@ -22,14 +23,16 @@ from moltbot_gw.errors import (
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
+    TooManyFailures,
     Unauthorized,
 )
 from moltbot_gw.http.hosts import HostPolicy
-from moltbot_gw.http.routes import WEBSOCKET, Route, find_route
+from moltbot_gw.http.routes import METRICS, PROBES, WEBSOCKET, Route, find_route
 from moltbot_gw.http.upgrade import check_upgrade, wants_websocket
 from moltbot_gw.peers import UNIX, Peer
 
 ENABLE_KEY = "gateway.http.endpoints.chatCompletions.enabled"
+METRICS_KEY = "gateway.metrics.enabled"
 
 MAX_IGNORED_BODY_BYTES = 64 * 1024
 """A body where none belongs (GET) is read this far and dropped."""
@@ -60,8 +63,43 @@ class CorsPolicy:
         return None
 
 
+class Gatekeeper(Protocol):
+    """What a connection asks about each request; the errors are those of ``Gate``."""
+
+    cors: CorsPolicy
+
+    def check_target(
+        self, target: bytes, version: bytes, headers: Headers, peer: Callable[[], Peer]
+    ) -> None:
+        """Raise for a request that is in doubt, or not meant for us."""
+
+    def route(
+        self,
+        method: bytes,
+        target: bytes,
+        version: bytes,
+        headers: Headers,
+        length: int | None,
+    ) -> Route:
+        """Return the route, or raise."""
+
+    def admit(
+        self,
+        method: bytes,
+        route: Route,
+        headers: Headers,
+        length: int | None,
+        peer: Callable[[], Peer],
+    ) -> int:
+        """Return how many body bytes are allowed, or raise."""
+
+
 class Gate:
-    """Admits requests, or says why not."""
+    """Admits requests, or says why not.
+
+    *enabled* says whether completions and models are served, *metrics* whether
+    ``/metrics`` is.  Everything needs the secret but the probes.
+    """
 
     def __init__(
         self,
@@ -72,11 +110,13 @@ class Gate:
         enabled: bool,
         max_body_bytes: int,
         cors: CorsPolicy,
+        metrics: bool = False,
     ) -> None:
         self._secret = secret
         self._limiter = limiter
         self._hosts = hosts
         self._enabled = enabled
+        self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self.cors = cors
 
@@ -122,9 +162,13 @@ class Gate:
         route = find_route(target.partition(b"?")[0])
         if route is None:
             raise NotFound("There is nothing at this path; try /v1/chat/completions.")
-        if not self._enabled:
+        if route in PROBES:
+            return route
+        is_metrics = route is METRICS
+        if not (self._metrics if is_metrics else self._enabled):
+            key = METRICS_KEY if is_metrics else ENABLE_KEY
             raise EndpointDisabled(
-                f"This endpoint is disabled; set {ENABLE_KEY} to true to serve it."
+                f"This endpoint is disabled; set {key} to true to serve it."
             )
         return route
 
@@ -144,15 +188,23 @@ class Gate:
         """
         if route is WEBSOCKET:
             return 0
-        if method.decode("latin-1") not in route.methods:
-            raise MethodNotAllowed(
-                f"Use {' or '.join(route.methods)} here.", allow=route.methods
-            )
-        self._authenticate(bearer_of(headers.getRawHeaders(b"Authorization", ())), peer)
+        check_method(method, route)
+        if route not in PROBES:
+            token = bearer_of(headers.getRawHeaders(b"Authorization", ()))
+            self._authenticate(token, peer)
         limit = self._max_body_bytes if route.takes_body else MAX_IGNORED_BODY_BYTES
         if length is not None and length > limit:
             raise too_large(limit)
         return limit
+
+    def brings_secret(self, headers: Headers, peer: Callable[[], Peer]) -> bool:
+        """Whether who sent *headers* may know more; a wrong secret is counted."""
+        try:
+            token = bearer_of(headers.getRawHeaders(b"Authorization", ()))
+            self._authenticate(token, peer)
+        except (Unauthorized, TooManyFailures):
+            return False
+        return True
 
     def _authenticate(self, token: bytes | None, peer: Callable[[], Peer]) -> None:
         """Check *token*; a request without any is no guess and is not counted."""
@@ -165,6 +217,14 @@ class Gate:
         raise Unauthorized(
             "The bearer token is missing or wrong;"
             " send Authorization: Bearer <the gateway's secret>."
+        )
+
+
+def check_method(method: bytes, route: Route) -> None:
+    """Raise ``MethodNotAllowed`` for one that *route* does not take."""
+    if method.decode("latin-1") not in route.methods:
+        raise MethodNotAllowed(
+            f"Use {' or '.join(route.methods)} here.", allow=route.methods
         )
 
 

@@ -13,7 +13,7 @@ from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.answers import cors_headers, prepare_error
 from moltbot_gw.http.gate import preflight_headers, too_large
 from moltbot_gw.http.routes import Route
-from moltbot_gw.peers import Peer, find_peer
+from moltbot_gw.peers import Peer, find_peer, plain_address
 
 if TYPE_CHECKING:
     from moltbot_gw.http.channel import GatewayChannel
@@ -43,6 +43,12 @@ class GatewayRequest(server.Request):
         """Return who sent this request."""
         host = getattr(self.channel.transport.getPeer(), "host", None)
         return find_peer(host, self.requestHeaders, self.channel.site.trusted_proxies)
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether one of the trusted proxies has brought this request."""
+        host = getattr(self.channel.transport.getPeer(), "host", "")
+        return plain_address(host) in self.channel.site.trusted_proxies
 
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory, never in a file; the gate has set its limit."""

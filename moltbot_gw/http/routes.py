@@ -36,13 +36,26 @@ WEBSOCKET = Route(name="websocket", segments=(), methods=("GET",))
 
 MODELS = Route(name="models", segments=(b"v1", b"models"), methods=("GET", "HEAD"))
 
+HEALTHZ = Route(name="healthz", segments=(b"healthz",), methods=("GET", "HEAD"))
+READYZ = Route(name="readyz", segments=(b"readyz",), methods=("GET", "HEAD"))
+METRICS = Route(name="metrics", segments=(b"metrics",), methods=("GET", "HEAD"))
+
+PROBES = (HEALTHZ, READYZ)
+"""What anybody may ask, under one spelling: init systems and load balancers do."""
+
+_BY_PATH = {b"/healthz": HEALTHZ, b"/readyz": READYZ, b"/metrics": METRICS}
+
 
 def find_route(path: bytes) -> Route | None:
     """Return the route for the raw *path* (percent-encoded, no query), or None.
 
-    The prefix ``/v1`` may be missing or doubled, as several clients do, and one slash
-    may trail; nothing else is tolerated, so that no spelling slips past the gate.
+    Of completions and models the prefix ``/v1`` may be missing or doubled, as several
+    clients do, and one slash may trail; nothing else is tolerated, so that no spelling
+    slips past the gate.
     """
+    route = _BY_PATH.get(path)
+    if route is not None:
+        return route
     for _ in range(2):
         if path.startswith(_PREFIX + b"/"):
             path = path[len(_PREFIX) :]

@@ -14,7 +14,7 @@ from twisted.web.server import Site
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.channel import GatewayChannel
-from moltbot_gw.http.gate import Gate
+from moltbot_gw.http.gate import Gatekeeper
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import Route
 from moltbot_gw.http.timeouts import Timeouts
@@ -50,7 +50,7 @@ class GatewaySite(Site):
         self,
         resource: IResource,
         *,
-        gate: Gate,
+        gate: Gatekeeper,
         timeouts: Timeouts,
         clock: IReactorTime,
         access_log: AccessLog,

@@ -65,6 +65,7 @@ def closed(folder: Path, content: Any = CLOSED) -> ConfigFile:
         ("gateway.customBindHost", "0.0.0.0"),
         ("gateway.endpoints", ["tcp:80"]),
         ("gateway.mode", "remote"),
+        ("gateway.metrics.endpoint", "tcp:80"),
         ("gateway.mode", None),
         ("gateway.tls.enabled", True),
         ("gateway.trustedProxies", ["10.0.0.1"]),

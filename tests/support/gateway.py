@@ -41,11 +41,13 @@ from moltbot_gw.events import (
 )
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
-from moltbot_gw.http.api import build_api
+from moltbot_gw.http.api import Api, build_api
 from moltbot_gw.http.audience import Audience
 from moltbot_gw.http.completions import CompletionsHandler
-from moltbot_gw.http.gate import CorsPolicy, Gate
+from moltbot_gw.http.gate import CorsPolicy, Gate, Gatekeeper
 from moltbot_gw.http.hosts import HostPolicy
+from moltbot_gw.http.metrics import MetricsHandler
+from moltbot_gw.http.metricsgate import MetricsGate
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.runs import MaySee, RunsHandler, everybody
@@ -53,6 +55,8 @@ from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.interfaces import IModelProvider, IRunSink
 from moltbot_gw.messages import ModelRequest
+from moltbot_gw.monitored import build_probes
+from moltbot_gw.monitoring.exposition import Exposition
 from moltbot_gw.providers.echo import EchoProvider
 from tests.support.http_client import TOKEN, Answer, chat_request, read_answers
 from tests.support.memory_store import MemorySessionStore
@@ -184,10 +188,14 @@ class Connection:
     """A client's end of one connection."""
 
     def __init__(
-        self, gateway: Gateway, secure: bool, peer: IAddress | None = None
+        self,
+        gateway: Gateway,
+        secure: bool,
+        peer: IAddress | None = None,
+        site: GatewaySite | None = None,
     ) -> None:
         self._gateway = gateway
-        self._channel = gateway.site.buildProtocol(None)
+        self._channel = (site or gateway.site).buildProtocol(None)
         self.socket = Socket(gateway.clock, self._lost, peer)
         if secure:
             alsoProvides(self.socket, ISSLTransport)
@@ -202,6 +210,10 @@ class Connection:
             self._channel.dataReceived(data[start : start + step])
         self._gateway.advance(0)
         return self
+
+    def deliver(self, data: bytes) -> None:
+        """Send *data*; nothing happens yet but what its arrival causes at once."""
+        self._channel.dataReceived(data)
 
     def hang_up(self) -> None:
         """The client is gone."""
@@ -349,6 +361,7 @@ class Options:
     max_concurrent: int = 4
     max_waiting: int = 256
     max_connections: int = 1000
+    metrics: bool = False
     catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
     max_waiting_per_session: int = 20
     toolbox: Toolbox = attrs.Factory(Toolbox)
@@ -363,15 +376,22 @@ class Gateway:
         self.store = MemorySessionStore() if store is None else store
         self.model = ScriptedProvider(self.clock)
         self.limiter = AuthLimiter(self.clock, chosen.max_auth_failures)
+        self.exposition = Exposition(self.clock)
         self.agents = self._build_agents(chosen)
+        self.gate = self._build_gate(chosen)
+        self.api = self._build_api(chosen)
         self.site = self._build_site(chosen)
         self.connections: list[Connection] = []
 
     def connect(
-        self, *, secure: bool = False, peer: IAddress | None = None
+        self,
+        *,
+        secure: bool = False,
+        peer: IAddress | None = None,
+        site: GatewaySite | None = None,
     ) -> Connection:
-        """Connect from *peer*, or from somewhere."""
-        connection = Connection(self, secure, peer)
+        """Connect from *peer*, or from somewhere, to *site* or the gateway's own."""
+        connection = Connection(self, secure, peer, site)
         self.connections.append(connection)
         return connection
 
@@ -464,7 +484,22 @@ class Gateway:
             unix_time=self.unix_time,
         )
 
-    def _build_site(self, chosen: Options) -> GatewaySite:
+    def metrics_site(self) -> GatewaySite:
+        """Return the site of the listener for metrics."""
+        return self._site(MetricsGate(self.gate), self.options)
+
+    def _build_gate(self, chosen: Options) -> Gate:
+        return Gate(
+            secret=SharedSecret(chosen.secret),
+            limiter=self.limiter,
+            hosts=HostPolicy(chosen.hosts, chosen.origins),
+            enabled=chosen.enabled,
+            max_body_bytes=chosen.max_body_bytes,
+            cors=CorsPolicy(chosen.cors),
+            metrics=chosen.metrics,
+        )
+
+    def _build_api(self, chosen: Options) -> Api:
         audience = Audience(
             clock=self.clock,
             on_disconnect=chosen.on_disconnect,
@@ -490,16 +525,21 @@ class Gateway:
             keep_alive=chosen.keep_alive,
             may_see=chosen.may_see,
         )
+        return build_api(
+            completions,
+            ModelsHandler(self.agents.roster, CREATED),
+            runs,
+            build_probes(self.agents, self.store, self.gate, self.clock),
+            MetricsHandler(self.exposition.render),
+        )
+
+    def _build_site(self, chosen: Options) -> GatewaySite:
+        return self._site(self.gate, chosen)
+
+    def _site(self, gate: Gatekeeper, chosen: Options) -> GatewaySite:
         return GatewaySite(
-            build_api(completions, ModelsHandler(self.agents.roster, CREATED), runs),
-            gate=Gate(
-                secret=SharedSecret(chosen.secret),
-                limiter=self.limiter,
-                hosts=HostPolicy(chosen.hosts, chosen.origins),
-                enabled=chosen.enabled,
-                max_body_bytes=chosen.max_body_bytes,
-                cors=CorsPolicy(chosen.cors),
-            ),
+            self.api,
+            gate=gate,
             timeouts=Timeouts(
                 header=chosen.header,
                 body=chosen.body,
