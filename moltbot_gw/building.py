@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.web.resource import IResource
 
 from moltbot_gw.agentbuilding import Workshop, build_setup, equip
@@ -47,6 +47,7 @@ from moltbot_gw.listening import (
     probe_ports,
 )
 from moltbot_gw.logfile import LogFile
+from moltbot_gw.logs.rules import LogRules, find_secrets
 from moltbot_gw.monitored import Monitoring, Watched, build_monitoring, build_probes
 from moltbot_gw.monitoring.exposition import Exposition
 from moltbot_gw.sdnotify import Notifier
@@ -66,8 +67,25 @@ METRICS_CONNECTIONS = 64
 """At the listener for metrics, out of the spare descriptors."""
 
 
-def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
-    """Build the gateway; raise ``StartRefused`` if it must not start."""
+def build_log_rules(settings: Settings) -> LogRules:
+    """Return what all logs go by, which show no secret of *settings*."""
+    config = settings.config
+    secrets = find_secrets(config, settings.environ) | {settings.secret.reveal()}
+    return LogRules(config.logging, secrets)
+
+
+def build_gateway(
+    settings: Settings,
+    reactor: Any,
+    *,
+    log_rules: LogRules | None = None,
+    log_target: ILogObserver | None = None,
+) -> GatewayService:
+    """Build the gateway; raise ``StartRefused`` if it must not start.
+
+    *log_target* is what twistd shall write its log with.
+    """
+    log_rules = log_rules or build_log_rules(settings)
     listeners = build_listeners(settings, reactor)
     config = settings.config
     store = SqliteSessionStore(settings.state / STORE_FILE, reactor)
@@ -95,7 +113,7 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
     agents = _build_agents(settings, workshop)
     lock = StateLock(settings.state)
     probe_ports(listeners)
-    log_file = _build_log_file(settings, reactor)
+    log_file = _build_log_file(settings, log_rules, reactor)
     limiter = AuthLimiter(reactor, config.gateway.limits.max_auth_failures_per_minute)
     control = build_control_plane(
         settings=settings,
@@ -122,6 +140,7 @@ def build_gateway(settings: Settings, reactor: Any) -> GatewayService:
         store=store,
         lock=lock,
         log_file=log_file,
+        log_target=log_target,
         monitoring=monitoring,
         notifier=Notifier(settings.environ, os.getpid()),
         reactor=reactor,
@@ -145,12 +164,13 @@ def _build_agents(settings: Settings, workshop: Workshop) -> AgentService:
     return agents
 
 
-def _build_log_file(settings: Settings, reactor: Any) -> LogFile:
+def _build_log_file(settings: Settings, rules: LogRules, reactor: Any) -> LogFile:
     logging = settings.config.logging
     return LogFile(
         path=Path(expand_home(logging.file, settings.home)) if logging.file else None,
         folder=settings.state / LOG_FOLDER,
-        level=logging.level,
+        scribe=rules.scribe,
+        levels=rules.file,
         clock=reactor,
     )
 

@@ -17,8 +17,12 @@ from typing import IO, Any
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
+
+from moltbot_gw.logs.levels import Levels
+from moltbot_gw.logs.scribe import Entry, Scribe
+from moltbot_gw.logs.styles import iso_time
 
 FLUSH_SECONDS = 0.25
 MAX_WAITING = 1024
@@ -30,7 +34,6 @@ MAX_FILE_BYTES = 32 * 1024 * 1024
 KEEP_SECONDS = 24 * 3600.0
 """How long the file of another day stays after its last line."""
 
-MAX_MESSAGE_CHARS = 16_000
 _DATED = re.compile(r"moltbot-\d{4}-\d{2}-\d{2}\.log(?:\.1)?")
 _LEVELS = {
     LogLevel.debug: "DEBUG",
@@ -39,13 +42,12 @@ _LEVELS = {
     LogLevel.error: "ERROR",
     LogLevel.critical: "FATAL",
 }
-_NAMES = ("silent", "fatal", "error", "warn", "info", "debug", "trace")
 _encode = msgspec.json.Encoder().encode
 
 
 @implementer(ILogObserver)
 class LogFile:
-    """Writes what is at least as bad as *level* (the original's names) to a file.
+    """Writes what *levels* shows, as *scribe* tells it, to a file.
 
     The file is *path*, or one of the day in *folder*.  It is 0600; a folder that is
     made for it 0700.  What cannot be written is given up: the log must stop nothing.
@@ -54,28 +56,31 @@ class LogFile:
     """
 
     def __init__(
-        self, *, path: Path | None, folder: Path, level: str, clock: Any
+        self,
+        *,
+        path: Path | None,
+        folder: Path,
+        scribe: Scribe,
+        levels: Levels,
+        clock: Any,
     ) -> None:
         self._path = path
         self._folder = folder
+        self._scribe = scribe
+        self._levels = levels
         self._clock = clock
-        shown = _NAMES.index(level)
-        order = {"DEBUG": 5, "INFO": 4, "WARN": 3, "ERROR": 2, "FATAL": 1}
-        self._shown = frozenset(
-            known for known, name in _LEVELS.items() if order[name] <= shown
-        )
         self._lines: list[bytes] = []
         self._timer: IDelayedCall | None = None
         self._thread = get_ident()
 
     def __call__(self, event: LogEvent) -> None:
         """Take a log event, from any thread."""
-        if event.get("log_level") not in self._shown:
+        if not self._levels.shows(event):
             return
         if get_ident() != self._thread:
             self._clock.callFromThread(self, event)
             return
-        self._lines.append(_line(event))
+        self._lines.append(_line(self._scribe.entry(event)))
         if len(self._lines) > MAX_WAITING:
             self.flush()
         elif self._timer is None:
@@ -138,37 +143,16 @@ def _make_folder(folder: Path) -> None:
         place.mkdir(mode=0o700, exist_ok=True)
 
 
-def _line(event: LogEvent) -> bytes:
-    seconds = float(event.get("log_time", 0.0))
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    when = f"{stamp}.{int(seconds * 1000) % 1000:03d}Z"
-    namespace = str(event.get("log_namespace", "-"))
-    text = _text(event)
-    failure: Any = event.get("log_failure")
-    if failure is not None:
-        text += "\n" + failure.getTraceback(elideFrameworkCode=True)
-    # A path that is no text has surrogates, which JSON cannot hold.
-    shown = text[:MAX_MESSAGE_CHARS].encode("utf-8", "backslashreplace").decode()
+def _line(entry: Entry) -> bytes:
+    when = iso_time(entry.time)
     line = {
-        "0": _encode({"subsystem": namespace.removeprefix("moltbot_gw.")}).decode(),
-        "1": shown,
+        "0": _encode({"subsystem": entry.subsystem}).decode(),
+        "1": "\n".join((entry.text, *entry.trace)),
         "_meta": {
-            "name": namespace,
-            "logLevelName": _LEVELS.get(event["log_level"], "INFO"),
+            "name": entry.namespace,
+            "logLevelName": _LEVELS.get(entry.level, "INFO"),
             "date": when,
         },
         "time": when,
     }
     return _encode(line) + b"\n"
-
-
-def _text(event: LogEvent) -> str:
-    """Return what ``formatEvent`` does, for most events in a tenth of its time."""
-    form = event.get("log_format")
-    # Only Twisted's own formatting knows calls in a format.
-    if not isinstance(form, str) or "(" in form:
-        return formatEvent(event)
-    try:
-        return form.format_map(event)
-    except Exception:
-        return formatEvent(event)  # it says what is wrong with the event

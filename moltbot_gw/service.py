@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger, globalLogPublisher
+from twisted.logger import ILogObserver, Logger, globalLogPublisher
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from moltbot_gw import __version__
@@ -68,6 +69,7 @@ class GatewayService(Service):
         commands: ExecTools,
         lock: StateLock,
         log_file: LogFile,
+        log_target: ILogObserver | None = None,
         notifier: Notifier,
         monitoring: Monitoring,
         reactor: Any,
@@ -82,6 +84,7 @@ class GatewayService(Service):
         self._lock = lock
         self._log_file = log_file
         self._monitoring = monitoring
+        self._log_target = log_target
         self._ports: list[IListeningPort] = []
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
@@ -91,6 +94,12 @@ class GatewayService(Service):
         self._deaf = False
         self._hurrying: IDelayedCall | None = None
         self.draining = False
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become a part of twistd's application, which is asked for its log."""
+        if self._log_target is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log_target)
+        super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
         """Listen, before twistd gives up its privileges."""

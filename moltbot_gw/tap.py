@@ -13,6 +13,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.python import usage
 
 from moltbot_gw.config import Secret
+from moltbot_gw.logtarget import find_log_target
 from moltbot_gw.refusal import EXIT_CONFIG, StartRefused
 from moltbot_gw.settings import CommandLine, Settings, load_settings
 
@@ -92,10 +93,22 @@ def makeService(options: Options) -> IService:
     os.umask(0o077)
     from twisted.internet import reactor
 
-    from moltbot_gw.building import build_gateway
+    from moltbot_gw.building import build_gateway, build_log_rules
 
     try:
-        service = build_gateway(_settings_of(options), reactor)
+        settings = _settings_of(options)
+        rules = build_log_rules(settings)
+        service = build_gateway(
+            settings,
+            reactor,
+            log_rules=rules,
+            log_target=find_log_target(
+                options.parent or {},
+                rules,
+                settings.config.logging.console_style,
+                os.environ,
+            ),
+        )
     except StartRefused as refusal:
         _refuse(str(refusal))
     _catch_signals(reactor, service)

@@ -21,6 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "peers",
             "stall",
             "logfile",
+            "logs",
             "identityfile",
             "privatefile",
             "stored",
@@ -32,8 +33,23 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"agents", "sessions", "providers", "devices", "fetching"}),
     frozenset({"http", "ws", "client", "tools", "monitoring"}),
-    frozenset({"tap", "service", "settings", "listening", "statelock", "tlsfiles"})
-    | {"agentbuilding", "building", "controlplane", "monitored", "cli", "inherited"},
+    frozenset(
+        {
+            "tap",
+            "logtarget",
+            "service",
+            "settings",
+            "listening",
+            "statelock",
+            "tlsfiles",
+            "agentbuilding",
+            "building",
+            "controlplane",
+            "monitored",
+            "cli",
+            "inherited",
+        }
+    ),
 )
 # Modules of one floor may use each other on the lowest two and on the top one; rooms
 # on the floors between are siblings that never do.

@@ -16,6 +16,11 @@ from twisted.logger import Logger, LogLevel, LogPublisher
 
 from moltbot_gw import logfile
 from moltbot_gw.logfile import FLUSH_SECONDS, MAX_WAITING, LogFile
+from moltbot_gw.logs.levels import Levels
+from moltbot_gw.logs.scribe import MAX_MESSAGE_CHARS, Scribe
+from moltbot_gw.logs.scrub import Scrubber
+
+SECRET = "the-token-of-this-test"
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 NAMES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -38,7 +43,13 @@ class Desk:
     def __init__(self, folder: Path, path: Path | None, level: str) -> None:
         self.clock = Reactor()
         self.folder = folder
-        self.file = LogFile(path=path, folder=folder, level=level, clock=self.clock)
+        self.file = LogFile(
+            path=path,
+            folder=folder,
+            scribe=Scribe(Scrubber([SECRET])),
+            levels=Levels(level, {}),
+            clock=self.clock,
+        )
         self.publisher = LogPublisher(self.file)
         self.log = Logger("moltbot_gw.http.site", observer=self.publisher)
 
@@ -142,7 +153,8 @@ def test_an_event_without_a_level_is_no_line(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        ({"log_format": "{words}", "words": "a\x1b[0m\r\nb"}, "a\x1b[0m\r\nb"),
+        ({"log_format": "{words}", "words": "a\x1b[0m\r\nb"}, r"a\x1b[0m\r\nb"),
+        ({"log_format": "it is {it}", "it": SECRET}, "it is ***"),
         ({"log_format": "{call()} {it}", "call": lambda: 1, "it": 2}, "1 2"),
         ({"log_format": "(in parentheses)"}, "(in parentheses)"),
         ({"log_format": "{{}} {a[b]} {c.real}", "a": {"b": 1}, "c": 2}, "{} 1 2"),
@@ -178,13 +190,13 @@ def test_a_failure_brings_its_traceback(desk: Desk) -> None:
     first, *trace = desk.line["1"].splitlines()
     assert first == "method health failed"
     assert "test_a_failure_brings_its_traceback" in "\n".join(trace)
-    assert trace[-1].strip().startswith("builtins.KeyError: 'lost'")
+    assert trace[-1].strip().startswith("KeyError: [what it says is not")
     assert desk.line["_meta"]["logLevelName"] == "FATAL"
 
 
 def test_a_long_message_is_cut(desk: Desk) -> None:
     desk.log.info("{words}", words="\u20ac" * 100_000)
-    assert desk.line["1"] == "\u20ac" * logfile.MAX_MESSAGE_CHARS
+    assert desk.line["1"] == "\u20ac" * MAX_MESSAGE_CHARS
 
 
 # -- when it is written

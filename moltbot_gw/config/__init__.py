@@ -11,8 +11,10 @@ from .duration import parse_duration
 from .environ import load_environ
 from .file import ConfigFile, find_config_file, read_snapshot
 from .issues import ConfigError, Issue
+from .keynames import is_secret_name
 from .keypath import MISSING, KeyPathError, get_at, parse_key_path
 from .load import LoadedConfig, load_config
+from .logpatterns import compile_pattern
 from .model import Config
 from .model_agents import (
     DEFAULT_MODEL,
@@ -117,4 +119,6 @@ __all__ = [
     "MISSING",
     "KeyPathError",
     "key_variables",
+    "is_secret_name",
+    "compile_pattern",
 ]

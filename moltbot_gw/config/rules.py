@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .issues import Fault, Place
+from .logpatterns import compile_pattern
 from .model import Config
 from .model_agents import AgentEntry
 
 _AVATAR_URL = re.compile(r"(?:https?://|data:)", re.IGNORECASE)
+_PART = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*", re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
@@ -20,7 +22,12 @@ def check_rules(config: Config, state: Path) -> list[Fault]:
 
     *state* is the state directory, where agents without ``agentDir`` have theirs.
     """
-    return [*_duplicate_agents(config, state), *_bad_avatars(config)]
+    return [
+        *_duplicate_agents(config, state),
+        *_bad_avatars(config),
+        *_bad_patterns(config),
+        *_bad_parts(config),
+    ]
 
 
 def _duplicate_agents(config: Config, state: Path) -> Iterator[Fault]:
@@ -68,3 +75,19 @@ def _is_avatar(avatar: str, workspace: str | None) -> bool:
         return path.split(os.sep)[0] != os.pardir
     root = os.path.abspath(workspace) if workspace else None
     return root is not None and os.path.commonpath([root, path]) == root
+
+
+def _bad_patterns(config: Config) -> Iterator[Fault]:
+    """A pattern that cannot be used would let through what it should hide."""
+    for index, text in enumerate(config.logging.redact_patterns or ()):
+        try:
+            compile_pattern(text)
+        except ValueError as error:
+            yield Fault(("logging", "redactPatterns", index), str(error))
+
+
+def _bad_parts(config: Config) -> Iterator[Fault]:
+    for name in config.logging.levels:
+        if not _PART.fullmatch(name):
+            message = "expected a dotted name, such as moltbot_gw.http"
+            yield Fault(("logging", "levels", name), message)

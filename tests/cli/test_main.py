@@ -331,7 +331,7 @@ def _port_of(daemon: subprocess.Popen[bytes]) -> str:
     """Return the port, once the daemon says it."""
     assert daemon.stdout is not None
     for line in daemon.stdout:
-        match = re.search(rb"listening on \S+:(\d+)$", line.rstrip())
+        match = re.search(rb'listening on [^\s"]+:(\d+)"', line)
         if match is not None:
             return match[1].decode()
     raise AssertionError("it never listened")

@@ -400,7 +400,7 @@ def test_own_certificate(start_daemon: StartDaemon, tmp_path: Path) -> None:
     option = _write(tmp_path, config)
     for _ in range(2):
         daemon = start_daemon(option, "--port=0")
-        port = int(daemon.wait_for(r"listening on https://\S+:(\d+)$")[1])
+        port = int(daemon.wait_for(r'listening on https://[^\s"]+:(\d+)"')[1])
         (folder,) = (path.parent for path in tmp_path.rglob("gateway-cert.pem"))
         trusting = ssl.create_default_context(cafile=folder / "gateway-cert.pem")
         client = trusting.wrap_socket(_connect(port), server_hostname="localhost")

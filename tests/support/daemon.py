@@ -106,7 +106,7 @@ class Daemon:
 
     def listening(self) -> int:
         """Return the port, once the daemon listens on it."""
-        return int(self.wait_for(r"listening on \S+?:(\d+)$")[1])
+        return int(self.wait_for(r'listening on [^\s"]+?:(\d+)(?:"|$)')[1])
 
     def signal(self, number: int) -> None:
         """Send a signal; the process has not ended yet."""

@@ -1,0 +1,36 @@
+"""For the logs that twistd itself writes: the same events, made safe first."""
+
+from __future__ import annotations
+
+from twisted.logger import ILogObserver, LogEvent
+from zope.interface import implementer
+
+from moltbot_gw.logs.levels import Levels
+from moltbot_gw.logs.scribe import Scribe
+
+
+@implementer(ILogObserver)
+class Cleaned:
+    """Passes on to *observer* what is shown, as texts without anything behind them."""
+
+    def __init__(
+        self, observer: ILogObserver, *, scribe: Scribe, levels: Levels
+    ) -> None:
+        self._observer = observer
+        self._scribe = scribe
+        self._levels = levels
+
+    def __call__(self, event: LogEvent) -> None:
+        """Take a log event, from any thread."""
+        if not self._levels.shows(event):
+            return
+        entry = self._scribe.entry(event)
+        self._observer(
+            {
+                "log_time": entry.time,
+                "log_level": entry.level,
+                "log_namespace": entry.namespace,
+                "log_format": "{text}",
+                "text": "\n\t".join((entry.text, *entry.trace)),
+            }
+        )

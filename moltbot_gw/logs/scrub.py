@@ -1,0 +1,126 @@
+"""Take out of a text what no log may hold: secrets, and what a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
+
+MASK = "***"
+
+MAX_SECRET_CHARS = 4096
+"""A longer secret is looked for by its beginning."""
+
+_BREAKS = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+# Names and formats that vendors print on their own key pages; the first group of an
+# alternative with a name is what stays.
+_LIKELY = re.compile(
+    r"""
+    (?P<scheme>\b(?:bearer|basic)\s+)[\w.~+/=*-]{6,}
+    |(?P<name>(?:api[_-]?key|token|secret|passw(?:or)?d|authorization|cookie)
+        (?:\\?["'])?\s*[:=]\s*(?:\\?["'])?)(?!\s|\*{3}|(?:bearer|basic)\b)[^\s"'&,;\\]{6,}
+    |(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)
+    |\b(?:sk|pk|rk|xai|gsk|gh[opsur]|github_pat|glpat|xox[abeprs]|npm|pplx|hf|key)
+        [_-][\w*-]{12,}
+    |\b(?:AIza|AKIA)[\w-]{12,}
+    |\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
+    |-----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z\ ]*-----|\Z)
+    """,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+
+class Scrubber:
+    """Masks the *secrets* that are known, and what looks like one.
+
+    *patterns* are the operator's own; what a group of theirs matches is masked, or the
+    whole match without groups.  *likely* says whether to look for what only looks like
+    a secret: keys by their prefixes, bearer tokens, passwords in URLs.
+    """
+
+    def __init__(
+        self,
+        secrets: Iterable[str],
+        patterns: Sequence[re.Pattern[str]] = (),
+        *,
+        likely: bool = True,
+    ) -> None:
+        self._known = _alternatives(secrets)
+        self._patterns = tuple(patterns) if likely else ()
+        self._likely = likely
+
+    def mask(self, text: str) -> str:
+        """Return *text* with a mark for each secret in it."""
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        if self._likely:
+            text = _LIKELY.sub(_keep_name, text)
+        for pattern in self._patterns:
+            text = pattern.sub(_mask_groups, text)
+        return text
+
+    def clean(self, text: str, max_chars: int) -> str:
+        """Return *text* masked, on one line, without controls, and not too long.
+
+        A cut through the middle of a secret would leave half of it to be seen, so some
+        more is read than is shown.
+        """
+        room = max_chars + MAX_SECRET_CHARS
+        if len(text) > room:
+            text = self.mask(text[:room])[:-MAX_SECRET_CHARS]
+        else:
+            text = self.mask(text)
+        return escape(text[:max_chars])
+
+
+def escape(text: str) -> str:
+    """Return *text* with everything escaped that is no visible character or blank.
+
+    That is what begins a line, moves a cursor, or turns the direction of reading: line
+    breaks, controls, format characters, lone surrogates.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(char: str) -> str:
+    if char in _BREAKS:
+        return _BREAKS[char]
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _alternatives(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    """Return what finds each secret, also as JSON and as URLs spell it."""
+    spelled = set()
+    for secret in secrets:
+        part = secret[:MAX_SECRET_CHARS]
+        spelled |= {part, json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)}
+        spelled |= {repr(part)[1:-1], escape(part)}
+        spelled.add(quote(part, safe="", errors="replace"))
+    # The longest first, or a secret that begins another would leave its end.
+    found = sorted(filter(None, spelled), key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, found))) if found else None
+
+
+def _keep_name(match: re.Match[str]) -> str:
+    return (match["scheme"] or match["name"] or match["user"] or "") + MASK
+
+
+def _mask_groups(match: re.Match[str]) -> str:
+    spans = [match.span(n) for n in range(1, match.re.groups + 1)]
+    # Of groups inside each other the outer one counts.
+    spans = sorted((s for s in spans if s[1] > s[0]), key=lambda s: (s[0], -s[1]))
+    if not spans:
+        return MASK
+    pieces, last = [], match.start()
+    for start, end in spans:
+        if start >= last:
+            pieces += [match.string[last:start], MASK]
+            last = end
+    return "".join([*pieces, match.string[last : match.end()]])
