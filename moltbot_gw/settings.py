@@ -29,6 +29,7 @@ from moltbot_gw.refusal import StartRefused
 STORE_FILE = "sessions.sqlite3"
 ALLOWLIST_FILE = "exec-approvals.json"
 LOG_FOLDER = "logs"
+LOG_SALT_FILE = "log.salt"
 DEV_FOLDER = ".clawdbot-dev"
 DEV_PORT = 19001
 DEV_TOKEN_FILE = "gateway.token"  # noqa: S105  (a file's name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -14,6 +15,7 @@ from moltbot_gw.agents.execution import Execution
 from moltbot_gw.agents.finished import FinishedRuns
 from moltbot_gw.agents.keyed import KeyedRuns
 from moltbot_gw.agents.lanes import Lanes, Waiting
+from moltbot_gw.agents.report import RunReporter
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.agents.run import Run
@@ -47,6 +49,7 @@ class AgentService:
     whether it also ends the run is the edge's decision, made with ``Run.cancel``.
 
     *setup* may be replaced at any time; what runs goes on with the one before.
+    *reporter* tells an edge what to log of a run.
     """
 
     def __init__(
@@ -57,8 +60,10 @@ class AgentService:
         lanes: Lanes,
         clock: IReactorTime,
         unix_time: Callable[[], float],
+        reporter: RunReporter | None = None,
     ) -> None:
         self.setup = setup
+        self.reporter = reporter or RunReporter(secrets.token_bytes(32))
         self._store = store
         self._lanes = lanes
         self._clock = clock

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Union
 
 from msgspec import Meta
 
-from .fields import Count, Flag, NotEmpty, Positive, Section, Strings, Text, doc
+from .fields import Count, Flag, NotEmpty, Positive, Section, Strings, Text, doc, ours
 from .secret import Secret, Unread
 
 LogLevel = Literal["silent", "fatal", "error", "warn", "info", "debug", "trace"]
@@ -28,7 +28,7 @@ class Env(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):
 
 
 class Logging(Section, frozen=True, kw_only=True):
-    """The original's log settings."""
+    """The log: a file, and the console."""
 
     level: LogLevel = "info"
     file: Text = None
@@ -36,6 +36,13 @@ class Logging(Section, frozen=True, kw_only=True):
     console_style: Literal["pretty", "compact", "json"] | None = None
     redact_sensitive: Literal["off", "tools"] = "tools"
     redact_patterns: Strings | None = None
+    levels: Annotated[
+        dict[str, LogLevel],
+        ours("levels of parts of the program by dotted name, such as moltbot_gw.http"),
+    ] = {}
+    conversation: Annotated[
+        bool, ours("log also what may quote a conversation: others' error texts")
+    ] = False
 
 
 class AuthProfile(Section, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.interfaces import IReactorTime
 
 from moltbot_gw.agents.ids import new_uuid
@@ -111,6 +113,7 @@ class CompletionsHandler:
             )
         )
         request.run_id = run.run_id
+        request.run_report = partial(self._agents.reporter.report, run)
         headers = request.responseHeaders
         if run.run_id != run_id and run.outcome is not None:
             headers.setRawHeaders(b"Idempotent-Replayed", [b"true"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString
 
+from moltbot_gw.agents.report import RunReport
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.answers import cors_headers, prepare_error
 from moltbot_gw.http.gate import preflight_headers, too_large
@@ -23,7 +25,8 @@ class GatewayRequest(server.Request):
     """A request that the gate has looked at.
 
     *request_id* and *route* are set before ``process``; *refusal* when the gate refused
-    a request without a body, whose connection can be used again.
+    a request without a body, whose connection can be used again; *run_id* and
+    *run_report* by a handler that has a run, for the access log.
     """
 
     defaultContentType = None
@@ -35,6 +38,7 @@ class GatewayRequest(server.Request):
     is_preflight: bool = False
     max_body_bytes = 0
     run_id: str | None = None
+    run_report: Callable[[], RunReport] | None = None
     started = 0.0
     content: BytesIO
     _body_bytes = 0

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
+from moltbot_gw.agents.report import RunReport
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.channel import GatewayChannel
@@ -163,17 +164,21 @@ class GatewaySite(Site):
         route = request.route.name if request.route else "-"
         millis = int((self._clock.seconds() - request.started) * 1000)
         request_id = request.request_id.decode("ascii")
-        run_id = request.run_id or "-"
         self.answers.add(route, str(request.code))
+        report = RunReport(
+            f"run={request.run_id or '-'}", {"run_id": request.run_id or "-"}
+        )
+        if request.run_report is not None:
+            report = request.run_report()
         self._access_log.note(
             f"{method} {route} {request.code} {millis} ms"
-            f" request={request_id} run={run_id}",
+            f" request={request_id} {report.words}",
             method=method,
             route=route,
             status=request.code,
             millis=millis,
             request_id=request_id,
-            run_id=run_id,
+            **report.fields,
         )
 
     def log_refusal(

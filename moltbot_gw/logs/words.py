@@ -20,7 +20,7 @@ class Words:
         return self.__text
 
     def __str__(self) -> str:
-        return f"[{len(self.__text)} characters]"
+        return f"[{len(self.__text)} characters withheld]"
 
     def __repr__(self) -> str:
         return str(self)

@@ -36,6 +36,7 @@ from moltbot_gw.errors import (
 )
 from moltbot_gw.events import Completion, FinishReason, ModelEvent, Usage
 from moltbot_gw.interfaces import IModelProvider, IRunSink
+from moltbot_gw.logs.words import Words
 from moltbot_gw.messages import ModelRequest
 from moltbot_gw.providers.client import (
     CompressedAnswer,
@@ -220,7 +221,7 @@ class HTTPModel:
             "provider {name} answered {status}: {text}",
             name=self._settings.name,
             status=response.code,
-            text=text,
+            text=Words(text),
         )
         reason = reason_of(response.code, error)
         said = f"answered {response.code}" + (f": {text}" if text else "")
@@ -233,7 +234,7 @@ class HTTPModel:
         _log.warn(
             "provider {name} failed in its answer: {text}",
             name=self._settings.name,
-            text=text,
+            text=Words(text),
         )
         return self._failed(f"failed: {text}", reason_in_stream(error))
 

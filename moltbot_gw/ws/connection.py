@@ -34,6 +34,7 @@ from moltbot_gw.ws.outbox import Outbox
 from moltbot_gw.ws.refusals import TOO_EARLY, Closing, Refusal, not_connect
 from moltbot_gw.ws.slots import Slots
 from moltbot_gw.ws.socket import Socket
+from moltbot_gw.ws.starting import MAX_CLIENT_CHARS
 
 _log = Logger()
 
@@ -153,7 +154,7 @@ class Connection:
         hello = self._services.greet(admission)
         _log.info(
             "client {client} connected as {role} from {address}: {conn_id}",
-            client=self.caller.client.id,
+            client=self.caller.client.id[:MAX_CLIENT_CHARS],
             role=self.caller.role,
             address=self.caller.address or "this machine",
             conn_id=self.caller.conn_id,

@@ -10,6 +10,7 @@ from msgspec import Meta
 from twisted.logger import Logger
 
 from moltbot_gw.agents.costs import tokens_of
+from moltbot_gw.agents.report import RunReporter
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import RunOutcome, Usage
 from moltbot_gw.interfaces import ISessionStore
@@ -24,6 +25,9 @@ RunKey = Annotated[str, Meta(min_length=1, max_length=255)]
 
 MAX_MESSAGE_CHARS = 400_000
 
+MAX_CLIENT_CHARS = 64
+"""As much is logged of the name that a client gives itself."""
+
 
 def key_of(method: str, params: Params, value: str) -> IdempotencyKey:
     """Return the key of a call; everything but the key itself is its fingerprint."""
@@ -33,20 +37,18 @@ def key_of(method: str, params: Params, value: str) -> IdempotencyKey:
     return IdempotencyKey(value=value, fingerprint=sha256(body).digest())
 
 
-def log_run(run: Run, caller: Caller) -> None:
+def log_run(run: Run, caller: Caller, reporter: RunReporter) -> None:
     """Tell the operator how a run of *caller* ends; those of HTTP are in its log."""
-    run.when_ended().addCallback(_log_end, run, caller.client.id)
+    run.when_ended().addCallback(_log_end, run, caller.client.id, reporter)
 
 
-def _log_end(outcome: RunOutcome, run: Run, client_id: str) -> None:
+def _log_end(_: RunOutcome, run: Run, client_id: str, reporter: RunReporter) -> None:
+    report = reporter.report(run)
     _log.info(
-        "run {run_id} of agent {agent} for {client}: {state} {millis} ms{why}",
-        run_id=run.run_id,
-        agent=run.agent_id,
-        client=client_id,
-        state=outcome.state,
-        millis=outcome.ended_at_ms - (outcome.started_at_ms or outcome.ended_at_ms),
-        why=f" ({outcome.error.code})" if outcome.error else "",
+        "WS run client={client} {report}",
+        client=client_id[:MAX_CLIENT_CHARS],
+        report=report.words,
+        **report.fields,
     )
 
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from moltbot_gw.errors import ProviderFailed
+from moltbot_gw.events import Usage
 from tests.support.gateway import Gateway, LogTape
 from tests.support.http_client import TOKEN, chat_request, http_request
 
+TIMES = ("queue_ms", "first_ms", "run_ms", "prompt_tokens", "completion_tokens")
 ID: dict[str, Any] = {"X_Request_Id": "r-1"}
 
 
@@ -24,8 +27,54 @@ def test_a_run_is_named_and_timed(gateway: Gateway, log: LogTape, stream: bool) 
     call.finish()
     body = connection.answer()
     run = body.chunks[0]["id"] if stream else body.json["id"]
-    line = f"POST chat.completions 200 1500 ms request=r-1 run={run}"
-    assert log.lines == [line]
+    (line,) = log.lines
+    began = (
+        f"POST chat.completions 200 1500 ms request=r-1 run={run} agent=main session="
+    )
+    assert line.startswith(began)
+    assert line.endswith(" outcome=done queue_ms=0 run_ms=1500")
+
+
+def test_a_run_that_speaks_has_its_times_and_tokens(
+    gateway: Gateway, log: LogTape
+) -> None:
+    connection, call = gateway.chat({"X-Request-Id": "r-1"}, stream=True, user="kim")
+    gateway.advance(0.25)
+    call.say("hello")
+    gateway.advance(0.5)
+    call.finish(usage=Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7))
+    connection.answer()
+    (event,) = [one for one in log.events if "run_id" in one]
+    fields = {name: event[name] for name in TIMES}
+    assert fields == {
+        "queue_ms": 0,
+        "first_ms": 250,
+        "run_ms": 750,
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+    }
+    assert (event["agent"], event["outcome"], event["status"]) == ("main", "done", 200)
+
+
+def test_a_stream_that_failed_after_its_head_says_so(
+    gateway: Gateway, log: LogTape
+) -> None:
+    connection, call = gateway.chat(stream=True)
+    call.say("half an ans")
+    call.fail(ProviderFailed("it went away"))
+    connection.answer()
+    (event,) = [one for one in log.events if "run_id" in one]
+    assert (event["status"], event["outcome"]) == (200, "failed")
+    assert event["code"] == "provider_error"
+    assert " outcome=failed code=provider_error " in log.lines[-1]
+
+
+def test_a_session_is_tagged_and_not_named(gateway: Gateway, log: LogTape) -> None:
+    for user in ("kim@example.org", "kim@example.org", "lee@example.org"):
+        gateway.complete(user=user)
+    tags = [event["session"] for event in log.events if "session" in event]
+    assert tags[0] == tags[1] != tags[2]
+    assert "example.org" not in repr(log.events)
 
 
 @pytest.mark.parametrize(

@@ -45,13 +45,13 @@ def told(failure: Failure, *, conversation: bool = False) -> str:
 
 
 def test_words_are_seen_only_where_that_is_asked_for() -> None:
-    said = event("it said: {words} {words!s} {words!r}", words=Words("my words"))
+    said = event("{words} {words!s} {words!r}", words=Words("my words"))
     assert scribe().entry(said).text == (
-        "it said: [8 characters] [8 characters] [8 characters]"
+        "[8 characters withheld] [8 characters withheld] [8 characters withheld]"
     )
     assert scribe().fields(said) == {}
     asked = scribe(conversation=True)
-    assert asked.entry(said).text == "it said: my words my words 'my words'"
+    assert asked.entry(said).text == "my words my words 'my words'"
     assert asked.fields(said) == {"words": "my words"}
 
 

@@ -130,7 +130,7 @@ class AgentMethods:
             )
         )
         if run.outcome is None:
-            log_run(run, call.caller)
+            log_run(run, call.caller, self._agents.reporter)
             now_ms = int(self._unix_time() * 1000)
             accepted = {"runId": run.run_id, "status": "accepted", "acceptedAt": now_ms}
             call.answer_early(accepted)

@@ -126,7 +126,7 @@ class ChatMethods:
         if run.outcome is None and run is running:
             return {"runId": run.run_id, "status": "in_flight"}
         if run.outcome is None:
-            log_run(run, call.caller)
+            log_run(run, call.caller, self._agents.reporter)
             self._system_events.forget(target.store_key, news)
             return {"runId": run.run_id, "status": "started"}
         if run.outcome.state == "failed" and run.outcome.error is not None:
