@@ -22,6 +22,7 @@ from moltbot_gw.agentbuilding import Workshop, build_setup, equip
 from moltbot_gw.agents.allowlist import Allowlist
 from moltbot_gw.agents.approvals import Approvals
 from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.report import RunReporter
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import expand_home
@@ -48,6 +49,7 @@ from moltbot_gw.listening import (
 )
 from moltbot_gw.logfile import LogFile
 from moltbot_gw.logs.rules import LogRules, find_secrets
+from moltbot_gw.logs.salt import load_salt
 from moltbot_gw.monitored import Monitoring, Watched, build_monitoring, build_probes
 from moltbot_gw.monitoring.exposition import Exposition
 from moltbot_gw.sdnotify import Notifier
@@ -55,7 +57,13 @@ from moltbot_gw.service import GatewayService
 from moltbot_gw.sessions import (
     SqliteSessionStore,
 )
-from moltbot_gw.settings import ALLOWLIST_FILE, LOG_FOLDER, STORE_FILE, Settings
+from moltbot_gw.settings import (
+    ALLOWLIST_FILE,
+    LOG_FOLDER,
+    LOG_SALT_FILE,
+    STORE_FILE,
+    Settings,
+)
 from moltbot_gw.statelock import StateLock
 from moltbot_gw.ws.system_events import SystemEvents
 
@@ -159,6 +167,7 @@ def _build_agents(settings: Settings, workshop: Workshop) -> AgentService:
         ),
         clock=workshop.reactor,
         unix_time=time.time,
+        reporter=RunReporter(load_salt(settings.state / LOG_SALT_FILE)),
     )
     equip(setup, settings, agents, workshop)
     return agents

@@ -178,7 +178,7 @@ def _tell(
         run_id=run_id,
         model=str(model),
         reason=error.reason,
-        text=error.message,
+        text=Words(error.message),
         then="No other is tried." if following is None else f"Trying {following}.",
     )
     told(

@@ -70,13 +70,16 @@ class Scribe:
 
     def fields(self, event: LogEvent) -> dict[str, Scalar]:
         """Return the fields of *event* that are plain values, for logs in JSON."""
+        said = self.entry(event).text
         found: dict[str, Scalar] = {}
         for name, value in event.items():
             if name.startswith("log_") or name in _NOT_FIELDS:
                 continue
             if isinstance(value, Words) and self._conversation:
                 value = value.reveal()
-            if isinstance(value, str):
+            if isinstance(value, str) and value in said:
+                found[name] = value  # clean as a part of what is clean
+            elif isinstance(value, str):
                 found[name] = self._scrubber.clean(value, MAX_FIELD_CHARS)
             elif value is None or isinstance(value, (int, float)):
                 found[name] = value

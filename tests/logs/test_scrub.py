@@ -60,6 +60,13 @@ def test_a_secret_at_the_edge_of_what_is_read_is_not_shown_by_halves() -> None:
         ("Basic dXNlcjpwYXNzd29yZA==", "Basic ***"),
         ("key sk-live_0123456789abcdef!", "key ***!"),
         ("ghp_0123456789abcdef", "***"),
+        ("GITHUB_PAT_0123456789abcdef", "***"),
+        ("AKIA0123456789abcdef", "***"),
+        ("api-key:\t0123456789", "api-key:\t***"),
+        ('\\"token\\":\\"0123456789\\"', '\\"token\\":\\"***\\"'),
+        ("Token = 0123456789", "Token = ***"),
+        ("Cookie: a=0123456789", "Cookie: ***"),
+        ("client_secret='0123456789'", "client_secret='***'"),
         ("AIzaSy0123456789abcdef", "***"),
         ("eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", "***"),
         ('{"api_key": "0123456789"}', '{"api_key": "***"}'),
@@ -80,7 +87,7 @@ def test_what_looks_like_a_secret_is_masked_unless_it_is_switched_off(
 @pytest.mark.parametrize(
     "text",
     [
-        "POST chat.completions 200 1 ms request=4f3a-1 run=chatcmpl_0b6c tokens=12+7",
+        "POST x 200 1 ms request=4f3a-1 run=chatcmpl_0b6c prompt_tokens=12",
         "the token is short: use a longer one",
         "gateway auth mode is token, but no token was configured",
         "listening on http://127.0.0.1:18789",
