@@ -30,6 +30,7 @@ from moltbot_gw.errors import (
 )
 from moltbot_gw.events import AttemptFailed
 from moltbot_gw.interfaces import IModelProvider
+from moltbot_gw.logs.words import Words
 
 _log = Logger()
 T = TypeVar("T")

@@ -44,7 +44,7 @@ def test_a_run_that_speaks_has_its_times_and_tokens(
     gateway.advance(0.5)
     call.finish(usage=Usage(prompt_tokens=5, completion_tokens=2, total_tokens=7))
     connection.answer()
-    (event,) = [one for one in log.events if "run_id" in one]
+    (event,) = [one for one in log.events if "status" in one]
     fields = {name: event[name] for name in TIMES}
     assert fields == {
         "queue_ms": 0,
@@ -63,7 +63,7 @@ def test_a_stream_that_failed_after_its_head_says_so(
     call.say("half an ans")
     call.fail(ProviderFailed("it went away"))
     connection.answer()
-    (event,) = [one for one in log.events if "run_id" in one]
+    (event,) = [one for one in log.events if "status" in one]
     assert (event["status"], event["outcome"]) == (200, "failed")
     assert event["code"] == "provider_error"
     assert " outcome=failed code=provider_error " in log.lines[-1]

@@ -40,10 +40,10 @@ BREAKING = """
 import moltbot_gw.wire.chat_request as module
 parse = module.parse_chat_request
 
-def broken(body):
+def broken(body, **more):
     if b"break" in body:
         raise RuntimeError(body.decode())
-    return parse(body)
+    return parse(body, **more)
 
 module.parse_chat_request = broken
 """
