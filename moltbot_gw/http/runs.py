@@ -6,6 +6,7 @@ For runs of both edges, while they go on and for a while after.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -100,6 +101,7 @@ class RunsHandler:
         if run is None or not self._may_see(request, run):
             raise RunNotFound("There is no such run, or it ended too long ago.")
         request.run_id = run_id
+        request.run_report = partial(self._agents.reporter.report, run)
         return run
 
 
