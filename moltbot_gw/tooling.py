@@ -86,14 +86,19 @@ class Tool:
     run: Callable[[Any, ToolContext], Awaitable[ToolResult]]
     aliases: Mapping[str, str] = {}
     label: Callable[[Any], str | None] = lambda params: None
+    _spec: ToolSpec = attrs.field(init=False)
 
-    def spec(self) -> ToolSpec:
-        """Return what models are told of it."""
+    @_spec.default
+    def _make_spec(self) -> ToolSpec:
         return ToolSpec(
             name=self.name,
             description=self.description,
             parameters=schema_of(self.params),
         )
+
+    def spec(self) -> ToolSpec:
+        """Return what models are told of it."""
+        return self._spec
 
     def parse(self, arguments: str) -> Any:
         """Return checked parameters; raise ``ToolFailed`` that says what is wrong.
