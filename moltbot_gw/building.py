@@ -25,7 +25,7 @@ from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.report import RunReporter
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.auth import AuthLimiter, SharedSecret
-from moltbot_gw.config import expand_home
+from moltbot_gw.config import LoadedConfig, Networks, expand_home, load_config
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
@@ -39,9 +39,11 @@ from moltbot_gw.http.metricsgate import MetricsGate
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.root import Root
-from moltbot_gw.http.runs import RunsHandler, everybody
+from moltbot_gw.http.runs import RunsHandler, is_his
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
+from moltbot_gw.keyring import KeyRing
+from moltbot_gw.keywatch import KeyWatch
 from moltbot_gw.listening import (
     build_listeners,
     build_metrics_listener,
@@ -50,6 +52,7 @@ from moltbot_gw.listening import (
 from moltbot_gw.logfile import LogFile
 from moltbot_gw.logs.rules import LogRules, find_secrets
 from moltbot_gw.logs.salt import load_salt
+from moltbot_gw.metering import Meters
 from moltbot_gw.monitored import Monitoring, Watched, build_monitoring, build_probes
 from moltbot_gw.monitoring.exposition import Exposition
 from moltbot_gw.sdnotify import Notifier
@@ -118,7 +121,10 @@ def build_gateway(
         ),
         tell=system_events.add,
     )
-    agents = _build_agents(settings, workshop)
+    keys = KeyRing(config.gateway.auth.keys, time.time)
+    meters = Meters(reactor, keys.limits_of)
+    keys.observe(meters.forget)
+    agents = _build_agents(settings, workshop, meters)
     lock = StateLock(settings.state)
     probe_ports(listeners)
     log_file = _build_log_file(settings, log_rules, reactor)
@@ -130,6 +136,8 @@ def build_gateway(
         limiter=limiter,
         approvals=workshop.approvals,
         allowlist=workshop.allowlist,
+        keys=keys,
+        meters=meters,
         host=socket.gethostname(),
         reactor=reactor,
         unix_time=time.time,
@@ -137,7 +145,10 @@ def build_gateway(
         find_log=log_file.find,
         system_events=system_events,
     )
-    site, monitoring = _build_sites(settings, workshop, agents, store, control, limiter)
+    gate = _build_gate(settings, limiter, keys, meters)
+    site, monitoring = _build_sites(
+        settings, workshop, agents, store, control, limiter, gate
+    )
     return GatewayService(
         settings=settings,
         listeners=listeners,
@@ -151,11 +162,25 @@ def build_gateway(
         log_target=log_target,
         monitoring=monitoring,
         notifier=Notifier(settings.environ, os.getpid()),
+        key_watch=KeyWatch(
+            keys=keys,
+            path=settings.config_path,
+            load=lambda: _load_again(settings),
+            run_in_thread=run_in_thread,
+            clock=reactor,
+        ),
         reactor=reactor,
     )
 
 
-def _build_agents(settings: Settings, workshop: Workshop) -> AgentService:
+def _load_again(settings: Settings) -> LoadedConfig:
+    path = settings.config_path if settings.config_path.exists() else None
+    return load_config(settings.environ, settings.home, path=path)
+
+
+def _build_agents(
+    settings: Settings, workshop: Workshop, meters: Meters
+) -> AgentService:
     config, setup = settings.config, build_setup(settings, workshop)
     agents = AgentService(
         setup=setup,
@@ -168,6 +193,7 @@ def _build_agents(settings: Settings, workshop: Workshop) -> AgentService:
         clock=workshop.reactor,
         unix_time=time.time,
         reporter=RunReporter(load_salt(settings.state / LOG_SALT_FILE)),
+        meters=meters,
     )
     equip(setup, settings, agents, workshop)
     return agents
@@ -191,11 +217,11 @@ def _build_sites(
     store: SqliteSessionStore,
     control: ControlPlane,
     limiter: AuthLimiter,
+    gate: Gate,
 ) -> tuple[GatewaySite, Monitoring]:
     """Return the site of the gateway's port, and what watches it."""
     reactor = workshop.reactor
     exposition = Exposition(reactor)
-    gate = _build_gate(settings, limiter)
     api = _build_api(settings, workshop, agents, gate, exposition)
     site = _build_site(
         settings, Root(api, control.resource), gate, _max_connections(), reactor
@@ -257,17 +283,21 @@ def _build_api(
             clock=clock,
             audience=audience,
             keep_alive=http.keep_alive_seconds,
-            may_see=everybody,
+            may_see=is_his,
         ),
         build_probes(agents, workshop.store, gate, workshop.reactor),
         MetricsHandler(exposition.render),
     )
 
 
-def _build_gate(settings: Settings, limiter: AuthLimiter) -> Gate:
+def _build_gate(
+    settings: Settings, limiter: AuthLimiter, keys: KeyRing, meters: Meters
+) -> Gate:
     gateway = settings.config.gateway
     return Gate(
         secret=SharedSecret(settings.secret.reveal()),
+        keys=keys,
+        meters=meters,
         limiter=limiter,
         hosts=HostPolicy(_host_names(settings), gateway.control_ui.allowed_origins),
         enabled=settings.enabled,
@@ -297,7 +327,8 @@ def _build_site(
         clock=reactor,
         access_log=AccessLog(reactor),
         max_connections=max_connections,
-        trusted_proxies=settings.config.gateway.trusted_proxies,
+        trusted_proxies=Networks(settings.config.gateway.trusted_proxies),
+        user_header=settings.config.gateway.auth.trusted_proxy.user_header,
     )
 
 

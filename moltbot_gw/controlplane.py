@@ -21,6 +21,8 @@ from moltbot_gw.config.file import find_config_file
 from moltbot_gw.devices.pairing import PairingStore, PendingView, Resolved, RunInThread
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.keyring import KeyRing
+from moltbot_gw.metering import Meters
 from moltbot_gw.providers.apikeys import find_api_key
 from moltbot_gw.settings import STORE_FILE, Settings
 from moltbot_gw.wire.connect import SessionDefaults
@@ -93,6 +95,8 @@ def build_control_plane(
     limiter: AuthLimiter,
     approvals: Approvals,
     allowlist: Allowlist,
+    keys: KeyRing,
+    meters: Meters,
     host: str,
     reactor: Any,
     unix_time: Callable[[], float],
@@ -109,7 +113,7 @@ def build_control_plane(
         targets=Targets(
             agents.roster, global_scope=settings.config.session.scope == "global"
         ),
-        hub=Hub(agents=agents, clock=reactor, unix_time=unix_time),
+        hub=Hub(agents=agents, keys=keys, clock=reactor, unix_time=unix_time),
         clock=reactor,
         unix_time=unix_time,
         run_in_thread=run_in_thread,
@@ -138,7 +142,26 @@ def build_control_plane(
             ),
         ]
     )
-    services = _build_services(shared, states, table, pairing, limiter, host)
+    services = Services(
+        clock=reactor,
+        unix_time=unix_time,
+        hub=shared.hub,
+        doorkeeper=Doorkeeper(
+            secret=SharedSecret(settings.secret.reveal()),
+            kind=settings.secret_name,
+            keys=keys,
+            limiter=limiter,
+            pairing=pairing,
+            control_ui=gateway.control_ui,
+            unix_time=unix_time,
+            on_pairing_asked=states.pairing_asked,
+        ),
+        methods=table,
+        greet=_build_greeter(shared, states, table, host),
+        admitted=states.admitted,
+        max_in_flight=gateway.limits.max_requests_in_flight,
+        meters=meters,
+    )
     factory = SocketFactory(
         clock=reactor,
         max_bytes=MAX_PAYLOAD,
@@ -226,36 +249,6 @@ class States:
     def _gone(self, caller: Caller) -> None:
         if self.presence.disconnected(caller):
             self.tell("presence", {"presence": self.presence.entries()})
-
-
-def _build_services(
-    shared: Shared,
-    states: States,
-    table: MethodTable,
-    pairing: PairingStore,
-    limiter: AuthLimiter,
-    host: str,
-) -> Services:
-    settings = shared.settings
-    gateway = settings.config.gateway
-    return Services(
-        clock=shared.clock,
-        unix_time=shared.unix_time,
-        hub=shared.hub,
-        doorkeeper=Doorkeeper(
-            secret=SharedSecret(settings.secret.reveal()),
-            kind=settings.secret_name,
-            limiter=limiter,
-            pairing=pairing,
-            control_ui=gateway.control_ui,
-            unix_time=shared.unix_time,
-            on_pairing_asked=states.pairing_asked,
-        ),
-        methods=table,
-        greet=_build_greeter(shared, states, table, host),
-        admitted=states.admitted,
-        max_in_flight=gateway.limits.max_requests_in_flight,
-    )
 
 
 def _served(

@@ -8,7 +8,7 @@ Details for the operator go to the log where the error is raised.
     GatewayError
       InvalidRequest        400  wrong words of the caller (MissingField, InvalidJSON,
                                  LabelTaken)
-      Unauthorized          401
+      Unauthorized          401  (KeyExpired)
       Forbidden             403  (HostNotAllowed, OriginNotAllowed)
       NotFound              404  (ModelNotFound, RunNotFound, EndpointDisabled)
       MethodNotAllowed      405
@@ -19,6 +19,7 @@ Details for the operator go to the log where the error is raised.
       UpgradeRequired       426
       QueueFull             429
       TooManyFailures       429  of authentication, from one address
+      RateLimited           429  a named key has used up what it may (``metering``)
       InternalError         500  (StoreFailed)
       TooManyRounds         500
       ProviderFailed        502  (ProviderUnauthorized, ProviderOverloaded,
@@ -118,6 +119,12 @@ class Unauthorized(GatewayError):
     code = "invalid_api_key"
 
 
+class KeyExpired(Unauthorized):
+    """The secret is right, but its key's time is over."""
+
+    code = "key_expired"
+
+
 class TooManyFailures(GatewayError):
     """Too many wrong secrets came from this address; it must wait *retry_after*."""
 
@@ -127,7 +134,7 @@ class TooManyFailures(GatewayError):
 
 
 class Forbidden(GatewayError):
-    """The request is refused whatever secret it brings."""
+    """The request is refused whatever secret it brings, or because of its key."""
 
     status = 403
     type = "invalid_request_error"

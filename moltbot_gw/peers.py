@@ -7,7 +7,7 @@ this machine from approving his own device (upstream ``isLocalDirectRequest``).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Container
 from ipaddress import IPv6Address, ip_address
 
 import msgspec
@@ -21,11 +21,18 @@ UNIX = "unix"
 """The address of everybody on a UNIX socket."""
 
 
+MAX_USER_CHARS = 256
+
+
 class Peer(msgspec.Struct, frozen=True):
-    """A client's *address* (an IP, or ``unix``), and whether it is on this machine."""
+    """A client's *address* (an IP, or ``unix``), and whether it is on this machine.
+
+    *user* is who it is by the word of a trusted proxy, if one has said so.
+    """
 
     address: str
     is_local: bool
+    user: str | None = None
 
     @property
     def bucket(self) -> str:
@@ -39,24 +46,45 @@ class Peer(msgspec.Struct, frozen=True):
         return self.address
 
 
-def find_peer(host: object, headers: Headers, trusted: Collection[str]) -> Peer:
+def find_peer(
+    host: object,
+    headers: Headers,
+    trusted: Container[str],
+    user_header: str | None = None,
+) -> Peer:
     """Return who sent *headers* over a connection from *host* (None: UNIX socket).
 
     A proxy of *trusted* is believed what it says of its client; of a chain of them the
     nearest address that is not trusted counts, so that clients cannot make one up.  If
     it says nothing that can be read, its own address counts, and is not local.
+
+    Only a proxy of *trusted* that sits at the other end of this very connection names
+    its user in *user_header*; from anybody else the header means nothing.
     """
     is_forwarded = any(headers.hasHeader(name) for name in _FORWARDING)
     if not isinstance(host, str):
         return Peer(UNIX, not is_forwarded)
     peer = plain_address(host)
-    client = _forwarded(headers, trusted) if peer in trusted else None
+    if peer not in trusted:
+        return Peer(peer, not is_forwarded and _is_here(peer, headers))
+    user = None if user_header is None else _user(headers, user_header)
+    client = _forwarded(headers, trusted)
     if client is not None:
-        return Peer(client, _is_here(client, headers))
-    return Peer(peer, not is_forwarded and _is_here(peer, headers))
+        return Peer(client, _is_here(client, headers), user)
+    return Peer(peer, not is_forwarded and _is_here(peer, headers), user)
 
 
-def _forwarded(headers: Headers, trusted: Collection[str]) -> str | None:
+def _user(headers: Headers, name: str) -> str | None:
+    """Return the user that exactly one header names; two are not to be believed."""
+    values = headers.getRawHeaders(name.encode("ascii"), ())
+    if len(values) != 1:
+        return None
+    user = values[0].decode("latin-1").strip()
+    good = 0 < len(user) <= MAX_USER_CHARS and user.isascii() and user.isprintable()
+    return user if good else None
+
+
+def _forwarded(headers: Headers, trusted: Container[str]) -> str | None:
     """Return whom the trusted proxies speak for, None if that cannot be read."""
     values = headers.getRawHeaders(b"X-Forwarded-For", ())
     chain = [text for value in values for text in value.split(b",")]

@@ -26,6 +26,7 @@ from moltbot_gw.agents.service import AgentService, gateway_stops
 from moltbot_gw.controlplane import ControlPlane
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.http.site import GatewaySite
+from moltbot_gw.keywatch import KeyWatch
 from moltbot_gw.listening import Listener, in_use
 from moltbot_gw.logfile import LogFile
 from moltbot_gw.monitored import Monitoring
@@ -72,6 +73,7 @@ class GatewayService(Service):
         log_target: ILogObserver | None = None,
         notifier: Notifier,
         monitoring: Monitoring,
+        key_watch: KeyWatch,
         reactor: Any,
     ) -> None:
         self._settings = settings
@@ -85,6 +87,7 @@ class GatewayService(Service):
         self._log_file = log_file
         self._monitoring = monitoring
         self._log_target = log_target
+        self._key_watch = key_watch
         self._ports: list[IListeningPort] = []
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
@@ -126,6 +129,8 @@ class GatewayService(Service):
         _calm_collector()
         self._monitoring.start()
         self._pruning.start(PRUNE_SECONDS, now=False)
+        if self._settings.config.gateway.reload.mode != "off":
+            self._key_watch.start()
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; fires when nothing is left to lose."""
@@ -151,6 +156,7 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         if self._pruning.running:
             self._pruning.stop()
+        self._key_watch.stop()
         ports, self._ports = self._ports, []
         for port in ports:
             stopping = port.stopListening()

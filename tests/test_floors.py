@@ -17,6 +17,9 @@ FLOORS: tuple[frozenset[str], ...] = (
         {
             "interfaces",
             "auth",
+            "principals",
+            "keyring",
+            "metering",
             "config",
             "peers",
             "stall",
@@ -38,6 +41,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "tap",
             "logtarget",
             "service",
+            "keywatch",
             "settings",
             "listening",
             "statelock",

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.web.http_headers import Headers
 
+from moltbot_gw.config import Networks
 from moltbot_gw.peers import UNIX, Peer, find_peer
 
 PROXY = "10.0.0.1"
@@ -161,6 +162,36 @@ def test_no_words_of_a_client_make_it_someone_else(words: list[str]) -> None:
     raw = [word.encode("latin-1", "replace").decode("latin-1") for word in words]
     chain = ",".join([*raw, "203.0.113.9"])
     assert client_of(chain) == "203.0.113.9"
+
+
+def user_of(host: str | None, **given: str | list[str]) -> str | None:
+    """Return whom a request from *host* comes from by the word of a proxy."""
+    networks = Networks(["10.0.0.0/24"])
+    return find_peer(host, headers(**given), networks, "X-User").user
+
+
+def test_a_trusted_proxy_names_its_user() -> None:
+    assert user_of("10.0.0.9", X_User=" ann ") == "ann"
+    assert user_of("::ffff:10.0.0.9", X_User="ann", X_Forwarded_For="::1") == "ann"
+
+
+@pytest.mark.parametrize("user", ["", " ", "ä", "a	b", "a" * 257, ["a", "b"]])
+def test_what_is_no_name_names_nobody(user: str | list[str]) -> None:
+    assert user_of("10.0.0.9", X_User=user) is None
+
+
+@pytest.mark.parametrize("host", ["10.0.1.1", "203.0.113.9", "127.0.0.1", None])
+def test_nobody_else_names_users(host: str | None) -> None:
+    assert user_of(host, X_User="ann") is None
+    assert user_of(host, X_User="ann", X_Forwarded_For="10.0.0.9") is None
+    assert find_peer("10.0.0.9", headers(X_User="ann"), ("10.0.0.9",)).user is None
+
+
+def test_networks_of_proxies_are_believed_as_addresses_are() -> None:
+    networks = Networks(["10.0.0.0/24", "fd00::/16"])
+    chain = headers(X_Forwarded_For="1.2.3.4, 203.0.113.9, fd00::5")
+    assert find_peer("10.0.0.7", chain, networks).address == "203.0.113.9"
+    assert find_peer("10.0.1.7", chain, networks).address == "10.0.1.7"
 
 
 # -- what failures are counted by

@@ -79,6 +79,7 @@ def _copy(run: Run, outcome: RunOutcome) -> Run:
         session_key=run.session_key,
         max_bytes=0,
         store_key=run.store_key,
+        caller=run.caller,
     )
     copy.created, copy.started_at_ms = run.created, run.started_at_ms
     copy.session_id, copy.model = run.session_id, run.model

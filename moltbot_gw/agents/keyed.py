@@ -19,6 +19,7 @@ from moltbot_gw.errors import ClientGone, Draining, GatewayError, KeyReused
 from moltbot_gw.events import ReasoningDelta, RunOutcome, TextDelta, ToolCallDelta
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import ToolCall
+from moltbot_gw.principals import Principal
 from moltbot_gw.stored import IdempotencyKey, KeptError, KeptOutcome, KeptRun
 
 KEPT_SECONDS = 24 * 3600.0
@@ -70,7 +71,7 @@ class KeyedRuns:
                 return use.run
         use = self._uses[key.value] = _Use(key.fingerprint)
         try:
-            run = await self._replay(key)
+            run = await self._replay(key, request)
             if run is None:
                 run = use.run = start(request)
                 run.when_ended().addCallback(lambda _: self._forget(key.value, use))
@@ -81,20 +82,20 @@ class KeyedRuns:
                 use.waiting.pop(0).callback(None)
         return run
 
-    async def _replay(self, key: IdempotencyKey) -> Run | None:
+    async def _replay(self, key: IdempotencyKey, request: RunRequest) -> Run | None:
         after_ms = int((self._unix_time() - KEPT_SECONDS) * 1000)
         kept = await self._store.find_kept(key.value, after_ms)
         if kept is None or kept.outcome is None:
             return None
         _check(key, kept.fingerprint)
-        return _ended(kept, kept.outcome)
+        return _ended(kept, kept.outcome, request.principal)
 
     def _forget(self, value: str, use: _Use) -> None:
         if self._uses.get(value) is use:
             del self._uses[value]
 
 
-def _ended(kept: KeptRun, outcome: KeptOutcome) -> Run:
+def _ended(kept: KeptRun, outcome: KeptOutcome, caller: Principal) -> Run:
     """Return a run that says again what *kept* has said."""
     run = Run(
         run_id=kept.run_id,
@@ -102,6 +103,7 @@ def _ended(kept: KeptRun, outcome: KeptOutcome) -> Run:
         session_key=kept.session_key,
         # Whatever the limit is by this time, the client has had all of it.
         max_bytes=_CHAR_BYTES * _chars(outcome),
+        caller=caller,
     )
     run.created, run.is_replay = kept.created_at_ms // 1000, True
     run.session_id, run.model = outcome.session_id, outcome.model

@@ -6,6 +6,7 @@ import msgspec
 
 from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.messages import Message, SamplingOptions, ToolChoice, ToolSpec
+from moltbot_gw.principals import OWNER, Principal
 from moltbot_gw.stored import IdempotencyKey
 
 
@@ -25,6 +26,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     *echo* is the model as the client has named it, *wants_usage* says that its stream
     tells the usage; neither changes the run.
+
+    The *principal* is who asked for it, and whose limits it counts against.
 
     A *nested* run is one that another run waits for; it takes no place among those
     that run at once.
@@ -49,3 +52,4 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     nested: bool = False
     echo: str | None = None
     wants_usage: bool = False
+    principal: Principal = OWNER

@@ -36,6 +36,7 @@ from moltbot_gw.events import (
 )
 from moltbot_gw.interfaces import IRunSink, IRunSubscriber
 from moltbot_gw.messages import ToolCall
+from moltbot_gw.principals import OWNER, Principal
 
 _log = Logger()
 
@@ -52,6 +53,7 @@ class Run:
     asked for the usage in its stream (*wants_usage*): whoever attaches reads the same.
     *shows_tools* says whether those who watch are told of the agent's tools,
     *is_replay* that it only says again what one of before has said.
+    *caller* is who asked for it.
 
     *admitted_at*, *left_lanes_at* (its turn to run has come), *spoke_at* (the model's
     first word) and *ended_at* are times of *now*, None for what has not happened.
@@ -66,8 +68,10 @@ class Run:
         max_bytes: int,
         store_key: str = "",
         now: Callable[[], float] = time.monotonic,
+        caller: Principal = OWNER,
     ) -> None:
         self.run_id = run_id
+        self.caller = caller
         self.agent_id = agent_id
         self.session_key = session_key
         self.store_key = store_key
@@ -98,6 +102,11 @@ class Run:
         self.cancelled: GatewayError | None = None
         self.is_cut = False
         self.outcome: RunOutcome | None = None
+
+    @property
+    def principal(self) -> str:
+        """The name of the key that asked for it, empty for the shared secret."""
+        return self.caller.name
 
     # -- for the service that drives the run
 

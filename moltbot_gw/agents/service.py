@@ -24,14 +24,20 @@ from moltbot_gw.errors import (
     Draining,
     KeyReused,
     ModelNotFound,
+    QueueFull,
 )
 from moltbot_gw.events import RunOutcome
 from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.messages import AssistantMessage, Message, text_of
+from moltbot_gw.metering import Meters, RunMeter
 
 _log = Logger()
 
 DRAIN_RETRY_AFTER = 5
 """Seconds that a client is asked to wait while the gateway restarts."""
+
+CHARS_PER_TOKEN = 4
+"""The rule of thumb for what a provider has not counted."""
 
 CUT_SECONDS = 10.0
 """How long a cancelled run may take to store what it has."""
@@ -49,7 +55,8 @@ class AgentService:
     whether it also ends the run is the edge's decision, made with ``Run.cancel``.
 
     *setup* may be replaced at any time; what runs goes on with the one before.
-    *reporter* tells an edge what to log of a run.
+    *reporter* tells an edge what to log of a run.  Without *meters* nobody has limits
+    of his own.
     """
 
     def __init__(
@@ -61,9 +68,11 @@ class AgentService:
         clock: IReactorTime,
         unix_time: Callable[[], float],
         reporter: RunReporter | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self.setup = setup
         self.reporter = reporter or RunReporter(secrets.token_bytes(32))
+        self._meters = meters
         self._store = store
         self._lanes = lanes
         self._clock = clock
@@ -113,7 +122,8 @@ class AgentService:
         Raises ``ModelNotFound`` for an unknown agent, ``Draining``, ``QueueFull``,
         ``InvalidRequest`` for pictures that the model does not take, ``ProviderFailed``
         when the agent's provider is not configured, ``KeyReused`` for the id of a
-        running run; nothing is created then.  For one with a key use ``start_or_join``.
+        running run, ``RateLimited`` for a principal with too many runs; nothing is
+        created then.  For one with a key use ``start_or_join``.
         """
         setup = self.setup
         agent = setup.roster.agents.get(request.agent_id)
@@ -125,7 +135,12 @@ class AgentService:
         setup.candidates(model, agent, request.messages)
         if request.run_id in self._runs:
             raise KeyReused("A run with this id is running.", param="idempotencyKey")
-        ticket = self._lanes.enter(request.store_key, nested=request.nested)
+        meter = self._begin_meter(request)
+        try:
+            ticket = self._lanes.enter(request.store_key, nested=request.nested)
+        except QueueFull:
+            meter.end(0)
+            raise
         run = Run(
             run_id=request.run_id,
             agent_id=agent.id,
@@ -133,7 +148,11 @@ class AgentService:
             max_bytes=setup.max_run_bytes,
             store_key=request.store_key,
             now=self._clock.seconds,
+            caller=request.principal,
         )
+        if not request.principal.is_owner:
+            chars = sum(map(_chars_of, request.messages))
+            run.when_ended().addCallback(_measure, run, chars, meter)
         run.created = int(self._unix_time())
         run.echo, run.wants_usage = request.echo, request.wants_usage
         self._runs[run.run_id] = run
@@ -157,6 +176,11 @@ class AgentService:
         )
         execution.start().addBoth(self._forget, run)
         return run
+
+    def _begin_meter(self, request: RunRequest) -> RunMeter:
+        if self._meters is None:
+            return RunMeter()
+        return self._meters.begin(request.principal, nested=request.nested)
 
     async def start_or_join(self, request: RunRequest) -> Run:
         """Return the run of *request*: a new one, or that of an equal one with its key.
@@ -273,3 +297,22 @@ class AgentService:
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.callback(None)
+
+
+def _measure(outcome: RunOutcome, run: Run, asked: int, meter: RunMeter) -> None:
+    """Tell *meter* what the run has used; it was asked in *asked* characters.
+
+    Providers count at the end of an answer.  Of one that was cut off before, whoever
+    cuts it off would get the words for nothing, so we guess.
+    """
+    tokens = outcome.usage.total_tokens
+    was_asked = outcome.state == "aborted" and outcome.started_at_ms is not None
+    if not tokens and (run.size or was_asked):
+        tokens = -(-(run.size + asked) // CHARS_PER_TOKEN)
+    meter.end(tokens)
+
+
+def _chars_of(message: Message) -> int:
+    if isinstance(message, AssistantMessage):
+        return len(message.text)
+    return len(text_of(message.content))

@@ -20,6 +20,7 @@ _COMMANDS = {
     "config": (f"{_HERE}.config:config", "Read and change the configuration file."),
     "status": (f"{_HERE}.status:status", "Show how the gateway is doing."),
     "health": (f"{_HERE}.health:health", "Ask the running gateway for its health."),
+    "keys": (f"{_HERE}.keys:keys", "Give others keys of their own, take them back."),
     "logs": (f"{_HERE}.logs:logs", "Show the gateway's log, and follow it."),
     "devices": (f"{_HERE}.devices:devices", "Let devices in, or send them away."),
     "system": (f"{_HERE}.system:system", "Presence, heartbeat and system events."),

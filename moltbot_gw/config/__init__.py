@@ -38,10 +38,12 @@ from .model_gateway import (
     Images,
     Limits,
 )
+from .model_keys import AuthKey, KeyScope, TrustedProxy, parse_instant
 from .model_others import Cooldowns, Env, Logging
 from .model_providers import Compat, Cost, ModelEntry, Models, ProviderEntry
 from .model_session import Reset, ResetByType, Session
 from .model_tools import AgentToAgent, WebFetch
+from .networks import Networks
 from .paths import config_path, expand_home, state_dir
 from .providerkeys import key_variables
 from .redaction import REDACTED
@@ -64,6 +66,11 @@ __all__ = [
     "Config",
     "Gateway",
     "GatewayAuth",
+    "AuthKey",
+    "KeyScope",
+    "TrustedProxy",
+    "parse_instant",
+    "Networks",
     "GatewayTls",
     "Http",
     "Endpoints",

@@ -50,6 +50,13 @@ class ConfigFile:
             raise ConfigError(self.path, reading.issues)
         return reading.effective
 
+    def written(self) -> Any:
+        """Return the tree that the file itself spells, without includes and defaults.
+
+        For the file's owner only.  None if there is no file that can be read.
+        """
+        return self._reader.read_file().written
+
     def edit(self, mode: Mode, raw: str, base_hash: str | None) -> Snapshot:
         """Make an edit that came over the network and return the outcome.
 

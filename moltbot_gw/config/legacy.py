@@ -50,7 +50,7 @@ _SPLIT_UP: dict[Place, str] = {
 _AUTH_MODE: Place = ("gateway", "auth", "mode")
 _LATER_MODES = {
     "none": "there is no mode without a secret",
-    "trusted-proxy": "a proxy cannot vouch for its users here",
+    "trusted-proxy": "proxies name users for gateway.auth.keys, beside a secret",
 }
 
 

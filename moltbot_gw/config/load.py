@@ -30,6 +30,7 @@ class LoadedConfig:
     *exists* is False when there is no file at *path* and everything is default.
     *environ* is the environment with ``.env`` and the ``env`` block: API keys are
     looked up here.  *notices* are lines for the log, one per part that has no effect.
+    *files* are *path* and what it includes.
     """
 
     config: Config
@@ -37,6 +38,7 @@ class LoadedConfig:
     exists: bool
     environ: Mapping[str, str] = field(repr=False)
     notices: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ def load_config(
             exists=True,
             environ=checked.environ,
             notices=find_notices(checked.tree),
+            files=tuple(document.texts),
         )
     if path is not None:
         raise ConfigError(main, (Issue("", "the file does not exist", main),))

@@ -22,11 +22,13 @@ from .fields import (
 )
 from .hostnames import parse_hosts, parse_origins
 from .issues import BadField
+from .model_keys import AuthKey, TrustedProxy, check_keys
+from .networks import check_networks
 from .secret import Secret
 
 
 class GatewayAuth(Section, frozen=True, kw_only=True):
-    """The one secret that every client must present."""
+    """The secret of the owner, which is full trust, and named keys beside it."""
 
     mode: Annotated[
         Literal["token", "password"] | None,
@@ -39,8 +41,15 @@ class GatewayAuth(Section, frozen=True, kw_only=True):
     ] = None
     password_file: Annotated[Text, ours("the same of the password")] = None
     allow_tailscale: Flag = None
+    keys: Annotated[
+        tuple[AuthKey, ...], ours("who else may come in, to do what, and how much")
+    ] = ()
+    trusted_proxy: Annotated[
+        TrustedProxy, ours("proxies that name their users, for keys with users")
+    ] = TrustedProxy()
 
     def __post_init__(self) -> None:
+        check_keys(self.keys, self.trusted_proxy.user_header)
         for name in ("token", "password"):
             both = getattr(self, name) is not None
             if both and getattr(self, f"{name}_file") is not None:
@@ -270,7 +279,8 @@ class Gateway(Section, frozen=True, kw_only=True):
     ] = ()
     auth: GatewayAuth = GatewayAuth()
     trusted_proxies: Annotated[
-        Strings, doc("IP addresses whose forwarded headers are believed")
+        Strings,
+        doc("IP addresses, and networks (ours), whose forwarded headers are believed"),
     ] = ()
     allowed_hosts: Annotated[
         Strings, ours("further names that may stand in Host; *.name for all below it")
@@ -291,3 +301,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         hosts = parse_hosts(self.allowed_hosts)
         msgspec.structs.force_setattr(self, "allowed_hosts", hosts)
+        check_networks(self.trusted_proxies)
+        if self.auth.trusted_proxy.user_header and not self.trusted_proxies:
+            place = ("auth", "trustedProxy", "userHeader")
+            raise BadField(place, "needs the proxies in gateway.trustedProxies")

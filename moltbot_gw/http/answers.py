@@ -12,6 +12,7 @@ from moltbot_gw.errors import (
     Unauthorized,
     UpgradeRequired,
 )
+from moltbot_gw.metering import RateLimited
 from moltbot_gw.wire.chat_response import render_error
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 JSON = b"application/json; charset=utf-8"
 
-_EXPOSED = b"x-request-id, retry-after, x-should-retry"
+_LIMITS = ", ".join(
+    f"x-ratelimit-{what}-{kind}"
+    for kind in ("requests", "tokens")
+    for what in ("limit", "remaining", "reset")
+)
+_EXPOSED = f"x-request-id, retry-after, x-should-retry, {_LIMITS}".encode("ascii")
 _REASONS = {
     426: b"Upgrade Required",
     429: b"Too Many Requests",
@@ -43,6 +49,8 @@ def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
     if isinstance(error, UpgradeRequired):
         headers.append((b"Upgrade", b"websocket"))
         headers.append((b"Sec-WebSocket-Version", b"13"))
+    if isinstance(error, RateLimited):
+        headers += [(k.encode("ascii"), v.encode("ascii")) for k, v in error.headers]
     if error.retry_after is not None:
         headers.append((b"Retry-After", b"%d" % error.retry_after))
     if error.should_retry is not None:

@@ -77,9 +77,8 @@ class GatewayChannel(HTTPChannel):
         self._timeouts = timeouts
         self._clock = clock
         self._deadline = Deadline(clock, self._expired)
-        self._in_head = False
-        self._refused = False
-        self._closing = False
+        self._is_stranger = True
+        self._in_head = self._refused = self._closing = False
         self._was_asked = False
         self._lingered = 0
         self._pipelined = 0
@@ -250,9 +249,10 @@ class GatewayChannel(HTTPChannel):
             if self.length != 0:
                 raise too_large(0)
             return
-        request.max_body_bytes = gate.admit(
+        request.admitted = gate.admit(
             self._command, request.route, headers, self.length, request.find_peer
         )
+        self._is_stranger &= request.is_stranger
 
     def checkPersistence(self, request: GatewayRequest, version: bytes) -> bool:
         """Read ``Connection`` as the list that it is; Twisted splits it at blanks."""
@@ -282,7 +282,7 @@ class GatewayChannel(HTTPChannel):
             # Nothing but unsent bytes keeps the connection from closing.
             self._stall_watch.start()
         elif not self._waitingForTransport:
-            self._deadline.set(self._timeouts.idle)
+            self._deadline.set(self._timeouts.idle_of(self._is_stranger))
         super().requestDone(request)
 
     def pauseProducing(self) -> None:
@@ -294,7 +294,7 @@ class GatewayChannel(HTTPChannel):
         self._stall_watch.stop()
         if not self.requests and not self._refused and not self._in_head:
             # The answer was finished while its end still lay here (twisted#12498).
-            self._deadline.set(self._timeouts.idle)
+            self._deadline.set(self._timeouts.idle_of(self._is_stranger))
         super().resumeProducing()
 
     def refuse(self, error: GatewayError) -> None:

@@ -73,7 +73,8 @@ class CompletionsHandler:
         """Return what is asked for, and its key; nobody keeps the body itself."""
         body = request.take_body()
         chat = parse_chat_request(body, remote_images=self._pictures.allow_remote)
-        return chat, find_key(request.requestHeaders, body)
+        name = request.principal.name
+        return chat, find_key(request.requestHeaders, body, name)
 
     async def _start(
         self, request: GatewayRequest, chat: ChatRequest, key: IdempotencyKey | None
@@ -83,6 +84,7 @@ class CompletionsHandler:
             chat,
             self._agents.roster,
             global_scope=self._global_scope,
+            principal=request.principal,
         )
         agent = self._agents.roster.agents[target.agent_id]
         model = target.model or agent.model
@@ -110,6 +112,7 @@ class CompletionsHandler:
                 key=key,
                 echo=_echo(chat),
                 wants_usage=chat.include_usage,
+                principal=request.principal,
             )
         )
         request.run_id = run.run_id

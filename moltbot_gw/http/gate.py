@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
 from twisted.web.http_headers import Headers
 
 from moltbot_gw.auth import AuthLimiter, SharedSecret, bearer_of
@@ -19,6 +20,7 @@ from moltbot_gw.errors import (
     BadHTTP,
     EndpointDisabled,
     ExpectationFailed,
+    Forbidden,
     HostNotAllowed,
     MethodNotAllowed,
     NotFound,
@@ -29,7 +31,11 @@ from moltbot_gw.errors import (
 from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.routes import METRICS, PROBES, WEBSOCKET, Route, find_route
 from moltbot_gw.http.upgrade import check_upgrade, wants_websocket
+from moltbot_gw.keyring import KeyRing
+from moltbot_gw.metering import Headers as MeterHeaders
+from moltbot_gw.metering import Meters
 from moltbot_gw.peers import UNIX, Peer
+from moltbot_gw.principals import OWNER, READ, Principal
 
 ENABLE_KEY = "gateway.http.endpoints.chatCompletions.enabled"
 METRICS_KEY = "gateway.metrics.enabled"
@@ -63,6 +69,22 @@ class CorsPolicy:
         return None
 
 
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that may go on: who asks, and how large its body may be.
+
+    *headers* tell what is left of the limits of who asks, and belong to the answer.
+    """
+
+    principal: Principal
+    max_body_bytes: int
+    headers: MeterHeaders = ()
+
+
+NOBODY = Principal(name="-", scopes=frozenset(), agents=())
+STRANGER = Admitted(principal=NOBODY, max_body_bytes=0)
+"""Of a request that has proved nothing, or not yet."""
+
+
 class Gatekeeper(Protocol):
     """What a connection asks about each request; the errors are those of ``Gate``."""
 
@@ -90,12 +112,15 @@ class Gatekeeper(Protocol):
         headers: Headers,
         length: int | None,
         peer: Callable[[], Peer],
-    ) -> int:
-        """Return how many body bytes are allowed, or raise."""
+    ) -> Admitted:
+        """Return who asks and what is allowed, or raise."""
 
 
 class Gate:
     """Admits requests, or says why not.
+
+    Whoever brings the secret is the owner; named keys are looked for in *keys*, and
+    their requests are counted by *meters*.
 
     *enabled* says whether completions and models are served, *metrics* whether
     ``/metrics`` is.  Everything needs the secret but the probes.
@@ -105,6 +130,8 @@ class Gate:
         self,
         *,
         secret: SharedSecret,
+        keys: KeyRing,
+        meters: Meters,
         limiter: AuthLimiter,
         hosts: HostPolicy,
         enabled: bool,
@@ -113,6 +140,8 @@ class Gate:
         metrics: bool = False,
     ) -> None:
         self._secret = secret
+        self._keys = keys
+        self._meters = meters
         self._limiter = limiter
         self._hosts = hosts
         self._enabled = enabled
@@ -179,45 +208,68 @@ class Gate:
         headers: Headers,
         length: int | None,
         peer: Callable[[], Peer],
-    ) -> int:
-        """Check method, secret and length; return how many body bytes are allowed.
+    ) -> Admitted:
+        """Check method, secret, right, length and limits.
 
         *length* is the declared one, None for a chunked body.  A WebSocket brings its
         secret later.  Raises ``MethodNotAllowed``, ``Unauthorized``,
-        ``TooManyFailures``, ``PayloadTooLarge``.
+        ``TooManyFailures``, ``Forbidden``, ``PayloadTooLarge``, ``RateLimited``.
         """
         if route is WEBSOCKET:
-            return 0
+            return STRANGER
         check_method(method, route)
+        principal = NOBODY
         if route not in PROBES:
-            token = bearer_of(headers.getRawHeaders(b"Authorization", ()))
-            self._authenticate(token, peer)
+            principal = self._authenticate(headers, peer)
+            principal.check_scope(route.scope)
         limit = self._max_body_bytes if route.takes_body else MAX_IGNORED_BODY_BYTES
         if length is not None and length > limit:
             raise too_large(limit)
-        return limit
+        left = self._meters.take(principal) if route.metered else ()
+        return Admitted(principal=principal, max_body_bytes=limit, headers=left)
 
     def brings_secret(self, headers: Headers, peer: Callable[[], Peer]) -> bool:
         """Whether who sent *headers* may know more; a wrong secret is counted."""
         try:
-            token = bearer_of(headers.getRawHeaders(b"Authorization", ()))
-            self._authenticate(token, peer)
-        except (Unauthorized, TooManyFailures):
+            self._authenticate(headers, peer).check_scope(READ)
+        except (Unauthorized, TooManyFailures, Forbidden):
             return False
         return True
 
-    def _authenticate(self, token: bytes | None, peer: Callable[[], Peer]) -> None:
-        """Check *token*; a request without any is no guess and is not counted."""
+    def _authenticate(self, headers: Headers, peer: Callable[[], Peer]) -> Principal:
+        """Return who asks; a request without any token is no guess, and not counted."""
+        token = bearer_of(headers.getRawHeaders(b"Authorization", ()))
         if token is not None and not self._limiter.is_idle:
             self._limiter.check(peer().bucket)
         if self._secret.matches(token):
-            return
+            return OWNER
+        if token is None:
+            found = self._vouched_for(headers, peer)
+        else:
+            found = self._keys.find(token)
+        if found is not None:
+            return found
         if token is not None:
             self._limiter.failed(peer().bucket)
         raise Unauthorized(
             "The bearer token is missing or wrong;"
             " send Authorization: Bearer <the gateway's secret>."
         )
+
+    def _vouched_for(
+        self, headers: Headers, peer: Callable[[], Peer]
+    ) -> Principal | None:
+        """Return the key of the user whom a trusted proxy names.
+
+        His browser may be sent here by any page, and the proxy names him all the same;
+        so the page must be ours, or one that may read our answers.
+        """
+        user = peer().user
+        if user is None:
+            return None
+        if self.cors.allowed_origin(headers) is None:
+            self._hosts.check_origin(headers)
+        return self._keys.find_user(user)
 
 
 def check_method(method: bytes, route: Route) -> None:

@@ -15,10 +15,14 @@ _KEY = re.compile(rb"[!-~](?:[ -~]{0,253}[!-~])?")
 _NAMING = re.compile(rb"x-(?:moltbot|clawdbot|openclaw)-(?!event-ids\Z)[a-z-]+")
 
 
-def find_key(headers: Headers, body: bytes) -> IdempotencyKey | None:
+def find_key(
+    headers: Headers, body: bytes, principal: str = ""
+) -> IdempotencyKey | None:
     """Return the key of a request, None if it has none.
 
-    Its fingerprint covers the body and the headers that say whom the request is for.
+    It belongs to *principal* (the name of a named key): nobody gets another's answer
+    by the same key, or learns that there is one.  Its fingerprint covers the body and
+    the headers that say whom the request is for.
     Raises ``InvalidRequest`` unless it is one key of 1 to 255 printable characters.
     """
     values = headers.getRawHeaders(b"Idempotency-Key", ())
@@ -35,4 +39,8 @@ def find_key(headers: Headers, body: bytes) -> IdempotencyKey | None:
         if _NAMING.fullmatch(name.lower()):
             digest.update(b"%b: %b\n" % (name.lower(), b", ".join(given)))
     digest.update(b"\n" + body)
-    return IdempotencyKey(value=value.decode("ascii"), fingerprint=digest.digest())
+    own = value.decode("ascii")
+    return IdempotencyKey(
+        value=f"key:{principal}:{own}" if principal else own,
+        fingerprint=digest.digest(),
+    )

@@ -9,6 +9,8 @@ from twisted.web.http_headers import Headers
 from moltbot_gw.errors import NotFound
 from moltbot_gw.http.gate import (
     MAX_IGNORED_BODY_BYTES,
+    NOBODY,
+    Admitted,
     CorsPolicy,
     Gate,
     check_method,
@@ -56,9 +58,9 @@ class MetricsGate:
         headers: Headers,
         length: int | None,
         peer: Callable[[], Peer],
-    ) -> int:
-        """Check method and length; return how many body bytes are read and dropped."""
+    ) -> Admitted:
+        """Check method and length; a body is read and dropped."""
         check_method(method, route)
         if length is not None and length > MAX_IGNORED_BODY_BYTES:
             raise too_large(MAX_IGNORED_BODY_BYTES)
-        return MAX_IGNORED_BODY_BYTES
+        return Admitted(principal=NOBODY, max_body_bytes=MAX_IGNORED_BODY_BYTES)

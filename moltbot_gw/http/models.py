@@ -17,13 +17,21 @@ class ModelsHandler:
         self._created = created
 
     def get_list(self, request: GatewayRequest) -> bytes:
-        """Return the list: ``moltbot`` for the default agent, then each by its id."""
-        names = ["moltbot", *(f"moltbot:{agent}" for agent in self._roster.agents)]
+        """Return the list: ``moltbot`` for the default agent, then each by its id.
+
+        A named key sees the agents that it may use.
+        """
+        may_use = request.principal.may_use
+        names = ["moltbot"] if may_use(self._roster.default_id) else []
+        names += [f"moltbot:{agent}" for agent in self._roster.agents if may_use(agent)]
         return prepare_json(request, render_models(names, self._created))
 
     def get_one(self, request: GatewayRequest, name: str) -> bytes:
         """Return one model, by any name that a request may use for it."""
-        agent_id = self._roster.from_model(name)
-        if name != "moltbot" and agent_id not in self._roster.agents:
+        roster = self._roster
+        agent_id = roster.default_id if name == "moltbot" else roster.from_model(name)
+        if agent_id is not None:
+            request.principal.check_agent(agent_id, "model")
+        if agent_id not in roster.agents:
             raise ModelNotFound(f'There is no model "{name[:100]}".', param="model")
         return prepare_json(request, render_model(name, self._created))

@@ -17,7 +17,8 @@ from moltbot_gw.agents.keys import (
 )
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.config import normalize_agent_id
-from moltbot_gw.errors import InvalidRequest, ModelNotFound
+from moltbot_gw.errors import Forbidden, InvalidRequest, ModelNotFound
+from moltbot_gw.principals import AGENT_NOT_ALLOWED, ALL_AGENTS, OWNER, Principal
 from moltbot_gw.wire.chat_request import ChatRequest
 
 _NAMES = ("moltbot", "clawdbot", "openclaw")
@@ -42,14 +43,20 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def find_target(
-    headers: Headers, chat: ChatRequest, roster: Roster, *, global_scope: bool
+    headers: Headers,
+    chat: ChatRequest,
+    roster: Roster,
+    *,
+    global_scope: bool,
+    principal: Principal = OWNER,
 ) -> Target:
-    """Return where *chat* goes.
+    """Return where *chat* of *principal* goes.
 
-    Raises ``ModelNotFound`` for an agent that is not configured, ``InvalidRequest`` for
-    headers that disagree, and for keys and models that a client may not use.
+    Raises ``Forbidden``, ``ModelNotFound`` for an agent that is not configured,
+    ``InvalidRequest`` for headers that disagree, and for keys and models that a client
+    may not use.
     """
-    target = _find(headers, chat, roster, global_scope)
+    target = _find(headers, chat, roster, global_scope, principal)
     asked = find_header(headers, "model")
     if asked is None:
         return target
@@ -65,15 +72,19 @@ def find_target(
 
 
 def _find(
-    headers: Headers, chat: ChatRequest, roster: Roster, global_scope: bool
+    headers: Headers,
+    chat: ChatRequest,
+    roster: Roster,
+    global_scope: bool,
+    principal: Principal,
 ) -> Target:
     header = find_header(headers, "agent-id") or find_header(headers, "agent")
     key = find_header(headers, "session-key")
     asked, param = _asked_agent(header, chat, roster)
     if key is None:
         agent_id = roster.default_id if asked is None else asked
-        _check_agent(agent_id, param, roster)
-        return _unnamed(agent_id, chat, global_scope)
+        _check_agent(agent_id, param, roster, principal)
+        return _own_session(_unnamed(agent_id, chat, global_scope), param, principal)
     try:
         check_key(key.value)
     except BadSessionKey as error:
@@ -88,14 +99,15 @@ def _find(
     if owner is not None:
         asked, param = owner, key.name
     agent_id = roster.default_id if asked is None else asked
-    _check_agent(agent_id, param, roster)
-    return Target(
+    _check_agent(agent_id, param, roster, principal)
+    target = Target(
         agent_id=agent_id,
         session_key=key.value,
         store_key=store_key(key.value, agent_id, global_scope=global_scope),
         new_session_id=new_uuid(),
         anonymous=False,
     )
+    return _own_session(target, key.name, principal)
 
 
 def _unnamed(agent_id: str, chat: ChatRequest, global_scope: bool) -> Target:
@@ -121,7 +133,23 @@ def _asked_agent(
     return roster.from_model(chat.model), "model"
 
 
-def _check_agent(agent_id: str, param: str, roster: Roster) -> None:
+def _own_session(target: Target, param: str, principal: Principal) -> Target:
+    """Return *target*, unless its session is one of all agents and not all are his."""
+    if split_key(target.store_key)[0] is None and principal.agents != ALL_AGENTS:
+        raise Forbidden(
+            f'{param}: the key "{principal.name}" may not use a session that all'
+            " agents share.",
+            param=param,
+            code=AGENT_NOT_ALLOWED,
+        )
+    return target
+
+
+def _check_agent(
+    agent_id: str, param: str, roster: Roster, principal: Principal
+) -> None:
+    # The right comes first, so that it does not tell which other agents there are.
+    principal.check_agent(agent_id, param)
     if agent_id not in roster.agents:
         raise ModelNotFound(f'{param}: there is no agent "{agent_id}".', param=param)
 

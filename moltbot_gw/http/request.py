@@ -13,9 +13,16 @@ from twisted.web.http import datetimeToString
 from moltbot_gw.agents.report import RunReport
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.answers import cors_headers, prepare_error
-from moltbot_gw.http.gate import preflight_headers, too_large
+from moltbot_gw.http.gate import (
+    NOBODY,
+    STRANGER,
+    Admitted,
+    preflight_headers,
+    too_large,
+)
 from moltbot_gw.http.routes import Route
 from moltbot_gw.peers import Peer, find_peer, plain_address
+from moltbot_gw.principals import Principal
 
 if TYPE_CHECKING:
     from moltbot_gw.http.channel import GatewayChannel
@@ -25,8 +32,9 @@ class GatewayRequest(server.Request):
     """A request that the gate has looked at.
 
     *request_id* and *route* are set before ``process``; *refusal* when the gate refused
-    a request without a body, whose connection can be used again; *run_id* and
-    *run_report* by a handler that has a run, for the access log.
+    a request without a body, whose connection can be used again; *admitted* when it
+    has let the request in; *run_id* and *run_report* by a handler that has a run, for
+    the access log.
     """
 
     defaultContentType = None
@@ -36,7 +44,7 @@ class GatewayRequest(server.Request):
     refusal: GatewayError | None = None
     cors_origin: bytes | None = None
     is_preflight: bool = False
-    max_body_bytes = 0
+    admitted: Admitted = STRANGER
     run_id: str | None = None
     run_report: Callable[[], RunReport] | None = None
     started = 0.0
@@ -46,7 +54,10 @@ class GatewayRequest(server.Request):
     def find_peer(self) -> Peer:
         """Return who sent this request."""
         host = getattr(self.channel.transport.getPeer(), "host", None)
-        return find_peer(host, self.requestHeaders, self.channel.site.trusted_proxies)
+        site = self.channel.site
+        return find_peer(
+            host, self.requestHeaders, site.trusted_proxies, site.user_header
+        )
 
     @property
     def is_proxied(self) -> bool:
@@ -61,10 +72,21 @@ class GatewayRequest(server.Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body, unless it is one too many or has no use."""
         self._body_bytes += len(data)
-        if self._body_bytes > self.max_body_bytes:
-            self.channel.refuse(too_large(self.max_body_bytes))
+        limit = self.admitted.max_body_bytes
+        if self._body_bytes > limit:
+            self.channel.refuse(too_large(limit))
         elif self.route is not None and self.route.takes_body:
             self.content.write(data)
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks; somebody who may nothing before the gate has let him in."""
+        return self.admitted.principal
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nobody has proved who he is."""
+        return self.principal is NOBODY
 
     @property
     def body_bytes(self) -> int:
@@ -92,6 +114,8 @@ class GatewayRequest(server.Request):
         if self.cors_origin is not None:
             for name, value in cors_headers(self.cors_origin):
                 headers.setRawHeaders(name, [value])
+        for label, left in self.admitted.headers:
+            headers.setRawHeaders(label, [left])
         if self.refusal is not None:
             self.write(prepare_error(self, self.refusal))
             self.finish()

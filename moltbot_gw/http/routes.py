@@ -7,6 +7,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from moltbot_gw.principals import CHAT, READ
+
 _PREFIX = b"/v1"
 # WebSocket clients choose the ids of their runs; no slash, so that none is a path, and
 # no blank, so that none is two words of a log's line.
@@ -17,12 +19,15 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One route: *name* for logs, *segments* the canonical path that Klein is shown.
 
     Where it *takes_body*, a request has a body that is kept.
+    A named key needs *scope* for it.  Requests that start runs are *metered*.
     """
 
     name: str
     segments: tuple[bytes, ...]
     methods: tuple[str, ...]
     takes_body: bool = False
+    scope: str = CHAT
+    metered: bool = False
 
 
 COMPLETIONS = Route(
@@ -30,6 +35,7 @@ COMPLETIONS = Route(
     segments=(b"v1", b"chat", b"completions"),
     methods=("POST",),
     takes_body=True,
+    metered=True,
 )
 WEBSOCKET = Route(name="websocket", segments=(), methods=("GET",))
 """Any path whose request asks to become a WebSocket."""
@@ -38,7 +44,9 @@ MODELS = Route(name="models", segments=(b"v1", b"models"), methods=("GET", "HEAD
 
 HEALTHZ = Route(name="healthz", segments=(b"healthz",), methods=("GET", "HEAD"))
 READYZ = Route(name="readyz", segments=(b"readyz",), methods=("GET", "HEAD"))
-METRICS = Route(name="metrics", segments=(b"metrics",), methods=("GET", "HEAD"))
+METRICS = Route(
+    name="metrics", segments=(b"metrics",), methods=("GET", "HEAD"), scope=READ
+)
 
 PROBES = (HEALTHZ, READYZ)
 """What anybody may ask, under one spelling: init systems and load balancers do."""

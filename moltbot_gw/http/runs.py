@@ -25,9 +25,10 @@ MaySee = Callable[[GatewayRequest, Run], bool]
 """Whether who sends a request may know of a run, and cut it off."""
 
 
-def everybody(request: GatewayRequest, run: Run) -> bool:
-    """Let whoever has the gateway's secret see each run."""
-    return True
+def is_his(request: GatewayRequest, run: Run) -> bool:
+    """Let a named key see its own runs, and whoever has the gateway's secret all."""
+    principal = request.principal
+    return principal.is_owner or principal.name == run.principal
 
 
 class RunsHandler:

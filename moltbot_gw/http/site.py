@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,7 +15,7 @@ from moltbot_gw.agents.report import RunReport
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.channel import GatewayChannel
-from moltbot_gw.http.gate import Gatekeeper
+from moltbot_gw.http.gate import NOBODY, Gatekeeper
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import Route
 from moltbot_gw.http.timeouts import Timeouts
@@ -56,12 +56,14 @@ class GatewaySite(Site):
         clock: IReactorTime,
         access_log: AccessLog,
         max_connections: int = 2**31,
-        trusted_proxies: Collection[str] = (),
+        trusted_proxies: Container[str] = (),
+        user_header: str | None = None,
     ) -> None:
         super().__init__(
             resource, timeout=None, reactor=clock, parsePOSTFormSubmission=False
         )
-        self.trusted_proxies = frozenset(trusted_proxies)
+        self.trusted_proxies = trusted_proxies
+        self.user_header = user_header
         self._gate = gate
         self._timeouts = timeouts
         self._clock = clock
@@ -170,14 +172,17 @@ class GatewaySite(Site):
         )
         if request.run_report is not None:
             report = request.run_report()
+        key = "" if request.principal is NOBODY else request.principal.name
+        named = f" key={key}" if key else ""
         self._access_log.note(
             f"{method} {route} {request.code} {millis} ms"
-            f" request={request_id} {report.words}",
+            f" request={request_id} {report.words}{named}",
             method=method,
             route=route,
             status=request.code,
             millis=millis,
             request_id=request_id,
+            key=key,
             **report.fields,
         )
 

@@ -24,6 +24,7 @@ from moltbot_gw.agents.service import AgentService
 from moltbot_gw.config import normalize_agent_id
 from moltbot_gw.errors import GatewayError, RunAborted
 from moltbot_gw.messages import UserMessage
+from moltbot_gw.principals import OWNER
 from moltbot_gw.tooling import Tool, ToolContext, ToolFailed, ToolParams, ToolResult
 from moltbot_gw.tools.access import NotAllowed, SessionAccess
 
@@ -117,6 +118,7 @@ class SendTool:
         return found.session_key
 
     def _start(self, run_id: str, key: str, text: str, context: ToolContext) -> Run:
+        asking = self._agents.find_run(context.run_id)
         return self._agents.start_run(
             RunRequest(
                 run_id=run_id,
@@ -131,6 +133,7 @@ class SendTool:
                     f" {context.session_key}; your answer is sent back to it."
                 ),
                 nested=True,
+                principal=OWNER if asking is None else asking.caller,
             )
         )
 

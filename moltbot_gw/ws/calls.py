@@ -21,6 +21,7 @@ from moltbot_gw.errors import (
     NotFound,
     PayloadTooLarge,
 )
+from moltbot_gw.principals import OWNER, Principal
 from moltbot_gw.wire.connect import ClientInfo
 from moltbot_gw.wire.frames import ErrorCode, ErrorShape
 
@@ -81,7 +82,10 @@ def shape_of(error: GatewayError) -> ErrorShape:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Caller:
-    """Who calls, after the handshake; *address* is None for a local client."""
+    """Who calls, after the handshake; *address* is None for a local client.
+
+    *principal* is whose secret he brought; a paired device has its owner's.
+    """
 
     conn_id: str
     client: ClientInfo
@@ -89,6 +93,7 @@ class Caller:
     scopes: frozenset[str]
     device_id: str | None
     address: str | None
+    principal: Principal = OWNER
 
     def may(self, right: Right) -> bool:
         """Whether an operator has the *right* (nodes have theirs by their role)."""
@@ -135,7 +140,8 @@ class Method:
     """One method: *params* is its parameters' type, *handle* does it.
 
     One that *waits* for a run to end does not hold back other calls of its client;
-    one that is not *advertised* is served all the same.
+    one that is not *advertised* is served all the same.  Calls of one that is *metered*
+    count among the requests of a named key.
     """
 
     def __init__(
@@ -147,12 +153,14 @@ class Method:
         *,
         waits: bool = False,
         advertised: bool = True,
+        metered: bool = False,
     ) -> None:
         self.name = name
         self.right: Right = right
         self.handle = handle
         self.waits = waits
         self.advertised = advertised
+        self.metered = metered
         self._decode: Callable[[msgspec.Raw], Any] = msgspec.json.Decoder(params).decode
 
     def parse(self, params: msgspec.Raw) -> Any:

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.errors import GatewayError
+from moltbot_gw.metering import Meters
 from moltbot_gw.peers import Peer
 from moltbot_gw.wire.connect import HelloOk
 from moltbot_gw.wire.frames import (
@@ -63,6 +64,7 @@ class Services:
     greet: Callable[[Admission], HelloOk]
     admitted: Callable[[Admission], None]
     max_in_flight: int
+    meters: Meters
 
 
 class Connection:
@@ -153,7 +155,9 @@ class Connection:
         self._services.admitted(admission)
         hello = self._services.greet(admission)
         _log.info(
-            "client {client} connected as {role} from {address}: {conn_id}",
+            "client {client} connected as {role} from {address}: {conn_id}{named}",
+            named=f" key={key}" if (key := self.caller.principal.name) else "",
+            key=key,
             client=self.caller.client.id[:MAX_CLIENT_CHARS],
             role=self.caller.role,
             address=self.caller.address or "this machine",
@@ -250,6 +254,8 @@ class Connection:
     async def _result(self, frame: RequestFrame) -> Any:
         method = self._services.methods.find(frame.method, self.caller)
         params = method.parse(frame.params)
+        if method.metered:
+            self._services.meters.take(self.caller.principal)
         call = Call(
             caller=self.caller,
             answer_early=lambda payload: self.outbox.answer(

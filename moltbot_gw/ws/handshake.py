@@ -1,6 +1,8 @@
 """Deciding about ``connect``: the checks in their order, and what is granted.
 
 A shared secret is full trust; a device only saves its owner from keeping the secret.
+A named key is an operator with the scopes of the key at most; it lends nothing to the
+device that brings it, because a device's token would outlive the key.
 The order is that of upstream's ``message-handler.ts``, so that a client is told the
 same first fault; the limit on wrong secrets stands before they are looked at.
 """
@@ -29,8 +31,10 @@ from moltbot_gw.devices.pairing import (
     Resolved,
     TokenRevoked,
 )
-from moltbot_gw.errors import GatewayError, TooManyFailures
+from moltbot_gw.errors import GatewayError, KeyExpired, TooManyFailures
+from moltbot_gw.keyring import KeyRing
 from moltbot_gw.peers import Peer
+from moltbot_gw.principals import OWNER, Principal
 from moltbot_gw.wire.connect import ConnectParams, DeviceGrant
 from moltbot_gw.ws import refusals
 from moltbot_gw.ws.calls import Caller
@@ -62,6 +66,14 @@ class Applicant:
     peer: Peer
 
 
+@attrs.frozen(eq=False)
+class _Proof:
+    """Whose secret the client has brought; *device_token* is his device's own."""
+
+    principal: Principal = OWNER
+    device_token: str | None = None
+
+
 class Doorkeeper:
     """Admits clients, or raises a ``Refusal``.
 
@@ -74,6 +86,7 @@ class Doorkeeper:
         *,
         secret: SharedSecret,
         kind: str,
+        keys: KeyRing,
         limiter: AuthLimiter,
         pairing: PairingStore,
         control_ui: ControlUi,
@@ -82,6 +95,7 @@ class Doorkeeper:
     ) -> None:
         self._secret = secret
         self._kind = kind
+        self._keys = keys
         self._limiter = limiter
         self._pairing = pairing
         self._control_ui = control_ui
@@ -97,12 +111,15 @@ class Doorkeeper:
         # One that is ignored by configuration has proved nothing, so it lends nothing.
         device = params.device if public_key is not None else None
         device_id = None if device is None else device.id
-        token = await self._authenticate(params, role, scopes, device_id, applicant)
+        proof = await self._authenticate(params, role, scopes, device_id, applicant)
         grant: DeviceGrant | None = None
         resolved: Resolved | None = None
-        if public_key is not None and not self._skips_pairing(params):
+        if not proof.principal.is_owner:
+            device_id = None
+            scopes = _scopes_of(proof.principal, role, scopes)
+        elif public_key is not None and not self._skips_pairing(params):
             grant, resolved = await self._pair(
-                params, role, scopes, public_key, token, applicant
+                params, role, scopes, public_key, proof.device_token, applicant
             )
         caller = Caller(
             conn_id=applicant.conn_id,
@@ -111,6 +128,7 @@ class Doorkeeper:
             scopes=frozenset(scopes),
             device_id=device_id,
             address=None if applicant.peer.is_local else applicant.peer.address,
+            principal=proof.principal,
         )
         return Admission(caller=caller, params=params, grant=grant, resolved=resolved)
 
@@ -126,7 +144,8 @@ class Doorkeeper:
         if device is None:
             if client.is_control_ui and not self._skips_pairing(params):
                 raise refusals.insecure_control_ui()
-            if not params.auth.token and not self._skips_pairing(params):
+            named = params.auth.token or self._find_key(params, applicant.peer)
+            if not named and not self._skips_pairing(params):
                 raise refusals.device_required()
             return None
         claim = DeviceClaim(
@@ -170,8 +189,8 @@ class Doorkeeper:
         scopes: tuple[str, ...],
         device_id: str | None,
         applicant: Applicant,
-    ) -> str | None:
-        """Check what the client brings; return the device's token if that was it."""
+    ) -> _Proof:
+        """Check what the client brings."""
         auth, bucket = params.auth, applicant.peer.bucket
         presented = auth.token if self._kind == "token" else auth.password
         if auth.token or auth.password:
@@ -181,7 +200,10 @@ class Doorkeeper:
                 wait = error.retry_after or 1
                 raise refusals.too_many_failures(error.message, wait) from None
         if presented and self._secret.matches(presented.encode("utf-8", "replace")):
-            return None
+            return _Proof()
+        named = self._find_key(params, applicant.peer)
+        if named is not None:
+            return _Proof(named)
         if auth.token and device_id is not None:
             try:
                 valid = await self._pairing.check_token(
@@ -190,11 +212,27 @@ class Doorkeeper:
             except GatewayError as error:
                 raise refusals.failed(error) from None
             if valid:
-                return auth.token
+                return _Proof(device_token=auth.token)
         if auth.token or auth.password:
             self._limiter.failed(bucket)
         client = params.client
         raise refusals.unauthorized(self._kind, bool(presented), client.id, client.mode)
+
+    def _find_key(self, params: ConnectParams, peer: Peer) -> Principal | None:
+        """Return the named key that the client brings, or its proxy's user has."""
+        token = params.auth.token
+        try:
+            if token:
+                return self._keys.find(token.encode("utf-8", "replace"))
+            return self._vouched_for(params, peer)
+        except KeyExpired as error:
+            raise refusals.key_refused(error.message) from None
+
+    def _vouched_for(self, params: ConnectParams, peer: Peer) -> Principal | None:
+        """Return the key of the user whom a proxy names; any secret counts before."""
+        if params.auth.token or params.auth.password or peer.user is None:
+            return None
+        return self._keys.find_user(peer.user)
 
     # -- pairing
 
@@ -257,6 +295,20 @@ def _role(params: ConnectParams) -> str:
     if role not in _ROLES:
         raise refusals.invalid_role()
     return role
+
+
+def _scopes_of(
+    principal: Principal, role: str, wanted: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return what a named key gets of the scopes *wanted*."""
+    if role != "operator":
+        raise refusals.key_refused(f"the key {principal.name} is for operators only")
+    given = principal.bound(wanted)
+    if not given:
+        raise refusals.key_refused(
+            f"the key {principal.name} has none of the scopes that are asked for"
+        )
+    return tuple(sorted(given))
 
 
 def _grant(decision: Authorized) -> DeviceGrant:

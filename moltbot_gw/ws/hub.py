@@ -12,11 +12,18 @@ from twisted.logger import Logger
 
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.keyring import KeyRing
 from moltbot_gw.wire.frames import StateVersion, encode_payload
 from moltbot_gw.ws.calls import Caller, Right
 from moltbot_gw.ws.feeds import RunFeed, Step
 from moltbot_gw.ws.outbox import Outbox, State
-from moltbot_gw.ws.refusals import REVOKED, STOPPING, Closing
+from moltbot_gw.ws.refusals import (
+    KEY_EXPIRED,
+    KEY_REVOKED,
+    REVOKED,
+    STOPPING,
+    Closing,
+)
 
 _log = Logger()
 
@@ -60,10 +67,12 @@ class Hub:
         self,
         *,
         agents: AgentService,
+        keys: KeyRing,
         clock: IReactorTime,
         unix_time: Callable[[], float],
     ) -> None:
         self._agents = agents
+        self._keys = keys
         self._clock = clock
         self._unix_time = unix_time
         self._members: dict[str, Member] = {}
@@ -75,6 +84,7 @@ class Hub:
         self.on_joined: Callable[[Member], None] = lambda member: None
         self.on_gone: Callable[[Caller], None] = lambda caller: None
         agents.observe(self._begin_feed)
+        keys.observe(self._dismiss_keys)
 
     @property
     def members(self) -> int:
@@ -152,6 +162,12 @@ class Hub:
             if caller.device_id == device_id and caller.role == role:
                 self._clock.callLater(0, member.say_goodbye, REVOKED)
 
+    def _dismiss_keys(self, names: frozenset[str]) -> None:
+        """Close the connections of named keys that count no more, or mean others."""
+        for member in tuple(self._members.values()):
+            if member.caller.principal.name in names:
+                self._clock.callLater(0, member.say_goodbye, KEY_REVOKED)
+
     def announce_stop(self, reason: str) -> None:
         """Tell all that we stop; they stay until ``close``, to see their runs end."""
         self._closing = True
@@ -192,6 +208,9 @@ class Hub:
             self._feeds.pop(feed.run, None)
 
     def _tick(self) -> None:
+        for member in tuple(self._members.values()):
+            if not self._keys.is_current(member.caller.principal):
+                member.say_goodbye(KEY_EXPIRED)
         self.broadcast("tick", {"ts": int(self._unix_time() * 1000)})
 
 

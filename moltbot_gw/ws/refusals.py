@@ -106,6 +106,11 @@ def unauthorized(kind: str, given: bool, client_id: str, mode: str) -> Refusal:
     )
 
 
+def key_refused(message: str) -> Refusal:
+    """*message* says what a named key, whose secret is right, has not."""
+    return Refusal("INVALID_REQUEST", f"unauthorized: {message}")
+
+
 def _hint(kind: str, client_id: str, mode: str) -> str:
     if mode == "cli":
         return f"set gateway.remote.{kind} to match gateway.auth.{kind}"
@@ -140,4 +145,6 @@ TOO_LATE = Closing(NORMAL)
 BAD_FRAME = Closing(POLICY, "invalid request frame")
 TOO_EARLY = Closing(POLICY, "too many requests before connect was answered")
 REVOKED = Closing(POLICY, "device token revoked")
+KEY_REVOKED = Closing(POLICY, "key revoked or changed")
+KEY_EXPIRED = Closing(POLICY, "key expired")
 STOPPING = Closing(RESTART, "service restart")

@@ -45,9 +45,11 @@ def log_run(run: Run, caller: Caller, reporter: RunReporter) -> None:
 def _log_end(_: RunOutcome, run: Run, client_id: str, reporter: RunReporter) -> None:
     report = reporter.report(run)
     _log.info(
-        "WS run client={client} {report}",
+        "WS run client={client} {report}{named}",
         client=client_id[:MAX_CLIENT_CHARS],
         report=report.words,
+        named=f" key={run.principal}" if run.principal else "",
+        key=run.principal,
         **report.fields,
     )
 

@@ -64,7 +64,8 @@ def test_form_that_sends_the_whole_config_loses_no_secret(tmp_path: Path) -> Non
     file = config_file(tmp_path)
     edit(file, "set", file.snapshot().config)
     tree = tree_of(file)
-    assert tree["gateway"]["auth"] == parse_text(SAMPLE, file.path)["gateway"]["auth"]
+    secrets = parse_text(SAMPLE, file.path)["gateway"]["auth"]
+    assert tree["gateway"]["auth"] == {**secrets, "keys": [], "trustedProxy": {}}
     assert tree["channels"]["telegram"]["botToken"] == "bot-of-the-office"
 
 

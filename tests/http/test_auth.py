@@ -128,7 +128,10 @@ def test_the_right_secret_has_to_wait_too(gateway: Gateway) -> None:
     assert gateway.ask(http_request()).status == 200
 
 
-def test_one_connection_may_go_on_after_the_wait(gateway: Gateway) -> None:
+def test_one_connection_may_go_on_after_the_wait(
+    make_gateway: Callable[..., Gateway],
+) -> None:
+    gateway = make_gateway(header=70.0)
     connection = gateway.connect().send(WRONG * 12)
     statuses = [answer.status for answer in connection.answers()]
     assert statuses == [401] * 10 + [429] * 2

@@ -231,6 +231,8 @@ class Control(Gateway):
                 unix_time=self.unix_time,
                 run_in_thread=self._run_in_thread,
             ),
+            keys=self.keys,
+            meters=self.meters,
             host="box",
             reactor=self.clock,
             unix_time=self.unix_time,

@@ -29,7 +29,7 @@ from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.auth import AuthLimiter, SharedSecret
-from moltbot_gw.config import Config, Images
+from moltbot_gw.config import AuthKey, Config, Images, Networks
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import (
     Completion,
@@ -50,11 +50,13 @@ from moltbot_gw.http.metrics import MetricsHandler
 from moltbot_gw.http.metricsgate import MetricsGate
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.pictures import Pictures
-from moltbot_gw.http.runs import MaySee, RunsHandler, everybody
+from moltbot_gw.http.runs import MaySee, RunsHandler, is_his
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.interfaces import IModelProvider, IRunSink
+from moltbot_gw.keyring import KeyRing
 from moltbot_gw.messages import ModelRequest
+from moltbot_gw.metering import Meters
 from moltbot_gw.monitored import build_probes
 from moltbot_gw.monitoring.exposition import Exposition
 from moltbot_gw.providers.echo import EchoProvider
@@ -344,10 +346,12 @@ class Options:
     hosts: tuple[str, ...] = ("*.test", "*.x")
     origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    user_header: str | None = None
+    keys: tuple[AuthKey, ...] = ()
     max_auth_failures: int = 10
     on_disconnect: Literal["cancel", "grace", "finish"] = "cancel"
     grace: float = 30.0
-    may_see: MaySee = everybody
+    may_see: MaySee = is_his
     global_scope: bool = False
     keep_alive: float = 10.0
     header: float = 10.0
@@ -377,6 +381,9 @@ class Gateway:
         self.model = ScriptedProvider(self.clock)
         self.limiter = AuthLimiter(self.clock, chosen.max_auth_failures)
         self.exposition = Exposition(self.clock)
+        self.keys = KeyRing(chosen.keys, self.unix_time)
+        self.meters = Meters(self.clock, self.keys.limits_of)
+        self.keys.observe(self.meters.forget)
         self.agents = self._build_agents(chosen)
         self.gate = self._build_gate(chosen)
         self.api = self._build_api(chosen)
@@ -482,6 +489,7 @@ class Gateway:
             ),
             clock=self.clock,
             unix_time=self.unix_time,
+            meters=self.meters,
         )
 
     def metrics_site(self) -> GatewaySite:
@@ -491,6 +499,8 @@ class Gateway:
     def _build_gate(self, chosen: Options) -> Gate:
         return Gate(
             secret=SharedSecret(chosen.secret),
+            keys=self.keys,
+            meters=self.meters,
             limiter=self.limiter,
             hosts=HostPolicy(chosen.hosts, chosen.origins),
             enabled=chosen.enabled,
@@ -549,7 +559,8 @@ class Gateway:
             clock=self.clock,
             access_log=AccessLog(self.clock, 0.0),
             max_connections=chosen.max_connections,
-            trusted_proxies=chosen.trusted_proxies,
+            trusted_proxies=Networks(chosen.trusted_proxies),
+            user_header=chosen.user_header,
         )
 
 

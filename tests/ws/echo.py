@@ -30,6 +30,8 @@ from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.root import Root
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
+from moltbot_gw.keyring import KeyRing
+from moltbot_gw.metering import Meters
 from moltbot_gw.peers import Peer
 from moltbot_gw.ws.resource import UpgradeResource
 from moltbot_gw.ws.socket import Socket, SocketFactory
@@ -99,6 +101,8 @@ def echo_site(
         echo_root(clock, notFound(), build_handler, max_bytes),
         gate=Gate(
             secret=SharedSecret("nobody is asked for it"),
+            keys=(keys := KeyRing((), clock.seconds)),
+            meters=Meters(clock, keys.limits_of),
             limiter=AuthLimiter(clock, 10),
             hosts=HostPolicy(),
             enabled=False,

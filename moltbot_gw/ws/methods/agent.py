@@ -98,7 +98,7 @@ class AgentMethods:
     def methods(self) -> list[Method]:
         """Return the methods of this module."""
         return [
-            Method("agent", "write", AgentParams, self.agent, waits=True),
+            Method("agent", "write", AgentParams, self.agent, waits=True, metered=True),
             Method("agent.wait", "write", WaitParams, self.wait, waits=True),
         ]
 
@@ -127,6 +127,7 @@ class AgentMethods:
                 timeout=float(params.timeout) if params.timeout else None,
                 session_id=params.session_id or None,
                 thinking=params.thinking,
+                principal=call.caller.principal,
             )
         )
         if run.outcome is None:

@@ -81,7 +81,7 @@ class ChatMethods:
         """Return the methods of this module."""
         return [
             Method("chat.abort", "write", AbortParams, self.abort),
-            Method("chat.send", "write", SendParams, self.send),
+            Method("chat.send", "write", SendParams, self.send, metered=True),
         ]
 
     async def send(self, call: Call, params: SendParams) -> Any:
@@ -121,6 +121,7 @@ class ChatMethods:
                 messages=(UserMessage(content),),
                 key=key,
                 thinking=params.thinking,
+                principal=call.caller.principal,
             )
         )
         if run.outcome is None and run is running:
