@@ -56,8 +56,17 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "contextTokens",
         "compaction",
     ),
+    ("agents", "defaults", "compaction"): (
+        "mode",
+        "reserveTokensFloor",
+        "maxHistoryShare",
+    ),
     ("auth",): ("cooldowns",),
-    ("gateway", "controlUi"): ("allowedOrigins",),
+    ("gateway", "controlUi"): (
+        "allowedOrigins",
+        "allowInsecureAuth",
+        "dangerouslyDisableDeviceAuth",
+    ),
     ("tools",): (*_TOOLS, "subagents", "web", "agentToAgent", "limits"),
     ("tools", "web"): ("fetch",),
     ("tools", "exec"): _EXEC,

@@ -7,8 +7,20 @@ from .support import load
 
 def test_served_sections_are_not_mentioned(tmp_path: Path) -> None:
     served = {
-        "gateway": {"port": 1, "reload": {"mode": "off"}},
-        "agents": {"defaults": {"timeoutSeconds": 1}, "list": [{"id": "a"}]},
+        "gateway": {
+            "port": 1,
+            "reload": {"mode": "off"},
+            "controlUi": {"allowInsecureAuth": True},
+        },
+        "agents": {
+            "defaults": {
+                "timeoutSeconds": 1,
+                "contextTokens": 8192,
+                "thinkingDefault": "low",
+                "compaction": {"mode": "default", "maxHistoryShare": 0.5},
+            },
+            "list": [{"id": "a"}],
+        },
         "models": {"providers": {}},
         "session": {"mainKey": "main"},
         "auth": {"cooldowns": {"billingMaxHours": 12}},
@@ -25,13 +37,17 @@ def test_each_unserved_part_is_mentioned_once(tmp_path: Path) -> None:
         "channels": {"telegram": {"botToken": "hunter2"}, "slack": {}},
         "gateway": {"tailscale": {}, "http": {"endpoints": {"responses": {}}}},
         "agents": {
-            "defaults": {"heartbeat": {"every": "30m"}},
+            "defaults": {
+                "heartbeat": {"every": "30m"},
+                "compaction": {"memoryFlush": {"enabled": True}},
+            },
             "list": [{"id": "a"}, {"id": "b", "sandbox": {}}],
         },
         "auth": {"order": {"openai": ["openai:work"]}},
     }
     names = [line.split('"')[1] for line in load(tmp_path, tree).notices]
     assert sorted(names) == [
+        "agents.defaults.compaction.memoryFlush",
         "agents.defaults.heartbeat",
         "agents.list.1.sandbox",
         "auth.order",
