@@ -98,7 +98,10 @@ class Sandbox(Section, frozen=True, kw_only=True):
     Only the mode counts: it says in which sessions ``tools.sandbox.tools`` does.
     """
 
-    mode: Literal["off", "non-main", "all"] | None = None
+    mode: Annotated[
+        Literal["off", "non-main", "all"] | None,
+        doc("sessions for which tools.sandbox.tools counts"),
+    ] = None
     workspace_access: Unread | None = None
     session_tools_visibility: Unread | None = None
     scope: Unread | None = None
@@ -119,7 +122,9 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
         doc("by provider/model; when not empty, no other model may be asked for"),
     ] = {}
     workspace: Annotated[Text, doc("folder of the default agent")] = None
-    skip_bootstrap: bool = False
+    skip_bootstrap: Annotated[
+        bool, doc("do not make workspaces and their first files")
+    ] = False
     bootstrap_max_chars: Annotated[
         Positive, doc("of each workspace file in the prompt")
     ] = 20_000
@@ -132,9 +137,10 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
     context_tokens: Annotated[
         Positive | None, doc("caps the context window of every model")
     ] = None
-    thinking_default: (
-        Literal["off", "minimal", "low", "medium", "high", "xhigh"] | None
-    ) = None
+    thinking_default: Annotated[
+        Literal["off", "minimal", "low", "medium", "high", "xhigh"] | None,
+        doc("how long models think, where nothing else says so"),
+    ] = None
     verbose_default: Literal["off", "on", "full"] | None = None
     elevated_default: Literal["off", "on", "ask", "full"] | None = None
     timeout_seconds: Annotated[Positive, doc("longest run")] = 600
@@ -168,9 +174,9 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
 class Identity(Section, frozen=True, kw_only=True):
     """How an agent presents itself."""
 
-    name: Text = None
-    theme: Text = None
-    emoji: Text = None
+    name: Annotated[Text, doc("what it is called")] = None
+    theme: Annotated[Text, doc("what it is like, in a few words")] = None
+    emoji: Annotated[Text, doc("its sign")] = None
     avatar: Annotated[
         Text, doc("http(s) or data URL, or a path inside the workspace")
     ] = None
@@ -191,10 +197,12 @@ class AgentEntry(Section, frozen=True, kw_only=True):
         doc("made lower case; characters outside a-z 0-9 _ - become -"),
     ]
     default: Annotated[bool, doc("answers when a request names no agent")] = False
-    name: Text = None
-    workspace: Text = None
-    agent_dir: Text = None
-    model: ModelName = None
+    name: Annotated[Text, doc("for people")] = None
+    workspace: Annotated[
+        Text, doc("its folder; default beside that of the default agent")
+    ] = None
+    agent_dir: Annotated[Text, doc("accepted; two agents cannot have the same")] = None
+    model: Annotated[ModelName, doc("provider/model, an alias, or an object")] = None
     identity: Identity | None = None
     group_chat: Unread | None = None
     heartbeat: Unread | None = None
@@ -215,4 +223,4 @@ class Agents(Section, frozen=True, kw_only=True):
     """All agents; without a list there is one, ``main``."""
 
     defaults: AgentDefaults = AgentDefaults()
-    list: tuple[AgentEntry, ...] = ()
+    list: Annotated[tuple[AgentEntry, ...], doc("who there is")] = ()

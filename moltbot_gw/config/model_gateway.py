@@ -34,13 +34,15 @@ class GatewayAuth(Section, frozen=True, kw_only=True):
         Literal["token", "password"] | None,
         doc("default: password if one is known, else token"),
     ] = None
-    token: Secret | None = None
-    password: Secret | None = None
+    token: Annotated[Secret | None, doc("the secret of mode token")] = None
+    password: Annotated[Secret | None, doc("the secret of mode password")] = None
     token_file: Annotated[
         Text, ours("the token is in this file, which only its owner can read")
     ] = None
     password_file: Annotated[Text, ours("the same of the password")] = None
-    allow_tailscale: Flag = None
+    allow_tailscale: Annotated[
+        Flag, doc("accepted, without effect: Tailscale's users need the secret, too")
+    ] = None
     keys: Annotated[
         tuple[AuthKey, ...], ours("who else may come in, to do what, and how much")
     ] = ()
@@ -59,7 +61,7 @@ class GatewayAuth(Section, frozen=True, kw_only=True):
 class GatewayTls(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """HTTPS on the same port; unknown keys in here are dropped, as in the original."""
 
-    enabled: bool = False
+    enabled: Annotated[bool, doc("serve HTTPS and secure WebSockets only")] = False
     auto_generate: Annotated[
         bool, doc("make a self-signed certificate when there is none")
     ] = True
@@ -73,8 +75,12 @@ class ControlUi(Section, frozen=True, kw_only=True):
 
     enabled: bool = True
     base_path: str = ""
-    allow_insecure_auth: bool = False
-    dangerously_disable_device_auth: bool = False
+    allow_insecure_auth: Annotated[
+        bool, doc("let its pages in without a device where there is no HTTPS")
+    ] = False
+    dangerously_disable_device_auth: Annotated[
+        bool, doc("let its pages in without a device anywhere")
+    ] = False
     allowed_origins: Annotated[
         Strings, ours("pages that may open a WebSocket; scheme://host[:port] each")
     ] = ()
@@ -94,20 +100,28 @@ class Tailscale(Section, frozen=True, kw_only=True):
 class Remote(Section, frozen=True, kw_only=True):
     """Where a client in remote mode finds its gateway."""
 
-    url: Text = None
-    transport: Literal["ssh", "direct"] | None = None
-    token: Secret | None = None
-    password: Secret | None = None
-    tls_fingerprint: Text = None
-    ssh_target: Text = None
-    ssh_identity: Text = None
+    url: Annotated[Text, doc("its WebSocket, as wss://host:18789")] = None
+    transport: Annotated[
+        Literal["ssh", "direct"] | None, doc("accepted; only direct is served")
+    ] = None
+    token: Annotated[Secret | None, doc("its token")] = None
+    password: Annotated[Secret | None, doc("its password")] = None
+    tls_fingerprint: Annotated[
+        Text, doc("SHA-256 of its certificate, which then needs no authority")
+    ] = None
+    ssh_target: Annotated[Text, doc("accepted, without effect")] = None
+    ssh_identity: Annotated[Text, doc("accepted, without effect")] = None
 
 
 class Reload(Section, frozen=True, kw_only=True):
     """What a changed file does to a running gateway."""
 
-    mode: Literal["off", "restart", "hot", "hybrid"] = "hybrid"
-    debounce_ms: Count = 300
+    mode: Annotated[
+        Literal["off", "restart", "hot", "hybrid"], doc("what may be done about it")
+    ] = "hybrid"
+    debounce_ms: Annotated[
+        Count, doc("how long the file has to be left alone first")
+    ] = 300
 
 
 class NodesBrowser(Section, frozen=True, kw_only=True):
@@ -128,17 +142,19 @@ class Nodes(Section, frozen=True, kw_only=True):
 class Images(Section, frozen=True, kw_only=True):
     """Limits on images that a request brings."""
 
-    allow_url: Flag = None
-    allowed_mimes: Strings | None = None
-    max_bytes: Positive | None = None
-    max_redirects: Count | None = None
-    timeout_ms: Positive | None = None
+    allow_url: Annotated[
+        Flag, doc("may be named by the address of a page of the web")
+    ] = None
+    allowed_mimes: Annotated[Strings | None, doc("media types")] = None
+    max_bytes: Annotated[Positive | None, doc("of one image")] = None
+    max_redirects: Annotated[Count | None, doc("to follow for one image")] = None
+    timeout_ms: Annotated[Positive | None, doc("for one image")] = None
 
 
 class ChatCompletions(Section, frozen=True, kw_only=True):
     """``POST /v1/chat/completions``."""
 
-    enabled: bool = False
+    enabled: Annotated[bool, doc("serve it, and the list of models")] = False
     max_body_bytes: Annotated[
         int, Meta(ge=1024, le=2**40), ours("largest request body")
     ] = 20_971_520

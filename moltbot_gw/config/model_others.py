@@ -23,19 +23,28 @@ class ShellEnv(Section, frozen=True, kw_only=True):
 class Env(Section, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """Variables for ``${}`` and API keys; other keys of the block are variables too."""
 
-    vars: dict[str, Secret] = {}
+    vars: Annotated[
+        dict[str, Secret], doc("by name; those of the process come first")
+    ] = {}
     shell_env: ShellEnv | None = None
 
 
 class Logging(Section, frozen=True, kw_only=True):
     """The log: a file, and the console."""
 
-    level: LogLevel = "info"
-    file: Text = None
-    console_level: LogLevel = "info"
-    console_style: Literal["pretty", "compact", "json"] | None = None
-    redact_sensitive: Literal["off", "tools"] = "tools"
-    redact_patterns: Strings | None = None
+    level: Annotated[LogLevel, doc("the least that goes to the file")] = "info"
+    file: Annotated[Text, doc("where, instead of the logs folder of the state")] = None
+    console_level: Annotated[LogLevel, doc("the least that goes to stderr")] = "info"
+    console_style: Annotated[
+        Literal["pretty", "compact", "json"] | None,
+        doc("of stderr; pretty on a terminal and json elsewhere"),
+    ] = None
+    redact_sensitive: Annotated[
+        Literal["off", "tools"], doc("off masks only secrets that are known")
+    ] = "tools"
+    redact_patterns: Annotated[
+        Strings | None, doc("regular expressions of what to mask")
+    ] = None
     levels: Annotated[
         dict[str, LogLevel],
         ours("levels of parts of the program by dotted name, such as moltbot_gw.http"),

@@ -23,19 +23,24 @@ Price = Annotated[float, Meta(ge=0)]
 class Cost(Section, frozen=True, kw_only=True):
     """USD per million tokens."""
 
-    input: Price = 0.0
-    output: Price = 0.0
-    cache_read: Price = 0.0
-    cache_write: Price = 0.0
+    input: Annotated[Price, doc("what is sent")] = 0.0
+    output: Annotated[Price, doc("what is answered")] = 0.0
+    cache_read: Annotated[Price, doc("what is found in the provider's cache")] = 0.0
+    cache_write: Annotated[Price, doc("what is put there")] = 0.0
 
 
 class Compat(Section, frozen=True, kw_only=True):
     """What a server understands; None means what is usual for its API."""
 
-    supports_store: Flag = None
-    supports_developer_role: Flag = None
-    supports_reasoning_effort: Flag = None
-    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+    supports_store: Annotated[Flag, doc("the field store")] = None
+    supports_developer_role: Annotated[
+        Flag, doc("the role developer instead of system")
+    ] = None
+    supports_reasoning_effort: Annotated[Flag, doc("the field reasoning_effort")] = None
+    max_tokens_field: Annotated[
+        Literal["max_completion_tokens", "max_tokens"] | None,
+        doc("what its limit of an answer is called"),
+    ] = None
     adaptive_thinking: Annotated[
         Flag,
         ours(
@@ -54,8 +59,10 @@ class ModelEntry(Section, frozen=True, kw_only=True):
     id: Annotated[NotEmpty, doc("as the provider calls it")]
     name: Annotated[NotEmpty, doc("for people")]
     api: Annotated[Api | None, doc("default: the provider's")] = None
-    reasoning: bool = False
-    input: tuple[Literal["text", "image"], ...] = ("text",)
+    reasoning: Annotated[bool, doc("it can think before it answers")] = False
+    input: Annotated[
+        tuple[Literal["text", "image"], ...], doc("what it can look at")
+    ] = ("text",)
     cost: Cost = Cost()
     context_window: Annotated[Positive, doc("tokens")] = 200_000
     max_tokens: Annotated[Positive | None, doc("of one answer")] = None
@@ -66,15 +73,20 @@ class ModelEntry(Section, frozen=True, kw_only=True):
 class ProviderEntry(Section, frozen=True, kw_only=True):
     """One model service."""
 
-    base_url: NotEmpty
-    api_key: Secret | None = None
-    auth: Literal["api-key", "aws-sdk", "oauth", "token"] | None = None
-    api: Api | None = None
+    base_url: Annotated[NotEmpty, doc("where its API begins, as http://host:port/v1")]
+    api_key: Annotated[Secret | None, doc("the key that it asks for")] = None
+    auth: Annotated[
+        Literal["api-key", "aws-sdk", "oauth", "token"] | None,
+        doc("accepted; only keys are served"),
+    ] = None
+    api: Annotated[
+        Api | None, doc("what it speaks; openai-completions unless said")
+    ] = None
     headers: Annotated[dict[str, Secret], doc("sent with every request")] = {}
     auth_header: Annotated[
         Flag, doc("send apiKey as a bearer token whatever the API's custom is")
     ] = None
-    models: tuple[ModelEntry, ...]
+    models: Annotated[tuple[ModelEntry, ...], doc("what it serves")]
     connect_timeout_seconds: Annotated[Seconds, ours("until connected")] = 10.0
     idle_timeout_seconds: Annotated[
         Seconds, ours("between two pieces of an answer")
@@ -98,6 +110,11 @@ class BedrockDiscovery(Section, frozen=True, kw_only=True):
 class Models(Section, frozen=True, kw_only=True):
     """All providers by their id."""
 
-    mode: Literal["merge", "replace"] = "merge"
-    providers: dict[str, ProviderEntry] = {}
+    mode: Annotated[
+        Literal["merge", "replace"],
+        doc("accepted; there is no list of built-in models to merge with"),
+    ] = "merge"
+    providers: Annotated[
+        dict[str, ProviderEntry], doc("where models are asked for")
+    ] = {}
     bedrock_discovery: BedrockDiscovery | None = None

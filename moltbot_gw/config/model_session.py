@@ -16,7 +16,9 @@ from .secret import Unread
 class Reset(Section, frozen=True, kw_only=True):
     """When a conversation starts anew."""
 
-    mode: Literal["daily", "idle"] | None = None
+    mode: Annotated[
+        Literal["daily", "idle"] | None, doc("daily unless only idleMinutes is said")
+    ] = None
     at_hour: Annotated[int, Meta(ge=0, le=23), doc("local time, for daily")] = 4
     idle_minutes: Annotated[Positive | None, doc("without a message, for idle")] = None
 
@@ -32,29 +34,36 @@ class ResetByType(Section, frozen=True, kw_only=True):
 class SendMatch(Section, frozen=True, kw_only=True):
     """The conversations that a rule is about."""
 
-    channel: Text = None
-    chat_type: Literal["direct", "group", "channel"] | None = None
-    key_prefix: Text = None
+    channel: Annotated[Text, doc("name of a channel")] = None
+    chat_type: Annotated[
+        Literal["direct", "group", "channel"] | None, doc("kind of conversation")
+    ] = None
+    key_prefix: Annotated[Text, doc("how its session key begins")] = None
 
 
 class SendRule(Section, frozen=True, kw_only=True):
     """One rule of the send policy."""
 
-    action: Literal["allow", "deny"]
+    action: Annotated[Literal["allow", "deny"], doc("what becomes of a message")]
     match: SendMatch | None = None
 
 
 class SendPolicy(Section, frozen=True, kw_only=True):
     """Where agents may send messages on their own."""
 
-    default: Literal["allow", "deny"] | None = None
-    rules: tuple[SendRule, ...] = ()
+    default: Annotated[
+        Literal["allow", "deny"] | None, doc("where no rule says otherwise")
+    ] = None
+    rules: Annotated[tuple[SendRule, ...], doc("the first that fits counts")] = ()
 
 
 class PingPong(Section, frozen=True, kw_only=True):
     """Conversations between agents."""
 
-    max_ping_pong_turns: Annotated[int, Meta(ge=0, le=5)] = 5
+    max_ping_pong_turns: Annotated[
+        Annotated[int, Meta(ge=0, le=5)],
+        doc("answers that two agents give each other in a row"),
+    ] = 5
 
 
 class Session(Section, frozen=True, kw_only=True):
@@ -63,8 +72,9 @@ class Session(Section, frozen=True, kw_only=True):
     scope: Annotated[
         Literal["per-sender", "global"], doc("global: one conversation for everybody")
     ] = "per-sender"
-    dm_scope: Literal[
-        "main", "per-peer", "per-channel-peer", "per-account-channel-peer"
+    dm_scope: Annotated[
+        Literal["main", "per-peer", "per-channel-peer", "per-account-channel-peer"],
+        doc("accepted; there are no channels here to keep apart"),
     ] = "main"
     identity_links: Annotated[
         dict[str, Strings], doc("one person's channel:peer ids, by name")
@@ -78,7 +88,9 @@ class Session(Section, frozen=True, kw_only=True):
     ] = None
     reset: Reset | None = None
     reset_by_type: ResetByType | None = None
-    reset_by_channel: dict[str, Reset] = {}
+    reset_by_channel: Annotated[
+        dict[str, Reset], doc("rules by the name of a channel, as webchat")
+    ] = {}
     store: Annotated[Text, doc("file; may contain {agentId}")] = None
     main_key: Annotated[str, doc("always main, whatever the file says")] = "main"
     send_policy: SendPolicy | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .fields import Count, Flag, Positive, Section, Strings, Text, ours
+from .fields import Count, Flag, Positive, Section, Strings, Text, doc, ours
 from .issues import BadField
 from .secret import Secret, Unread
 
@@ -17,9 +17,11 @@ Profile = Literal["minimal", "coding", "messaging", "full"]
 class ToolNames(Section, frozen=True, kw_only=True):
     """Which tools: names, ``group:*`` or wildcards."""
 
-    allow: Strings | None = None
-    also_allow: Strings | None = None
-    deny: Strings | None = None
+    allow: Annotated[Strings | None, doc("nothing but these")] = None
+    also_allow: Annotated[Strings | None, doc("these beside those of the profile")] = (
+        None
+    )
+    deny: Annotated[Strings | None, doc("none of these, whatever else is said")] = None
 
     def __post_init__(self) -> None:
         if self.allow and self.also_allow:
@@ -30,7 +32,7 @@ class ToolNames(Section, frozen=True, kw_only=True):
 class ToolPolicy(ToolNames, frozen=True, kw_only=True):
     """Which tools, starting from a profile."""
 
-    profile: Profile | None = None
+    profile: Annotated[Profile | None, doc("what to begin with")] = None
 
 
 class ToolScope(Section, frozen=True, kw_only=True):
@@ -49,20 +51,36 @@ class ApplyPatch(Section, frozen=True, kw_only=True):
 class Exec(Section, frozen=True, kw_only=True):
     """The command tool."""
 
-    host: Literal["sandbox", "gateway", "node"] | None = None
-    security: Literal["deny", "allowlist", "full"] | None = None
-    ask: Literal["off", "on-miss", "always"] | None = None
+    host: Annotated[
+        Literal["sandbox", "gateway", "node"] | None, doc("only gateway is served")
+    ] = None
+    security: Annotated[
+        Literal["deny", "allowlist", "full"] | None,
+        doc("deny: none; allowlist: those allowed; full: all"),
+    ] = None
+    ask: Annotated[
+        Literal["off", "on-miss", "always"] | None,
+        doc("when operators are asked first"),
+    ] = None
     node: Text = None
-    path_prepend: Strings | None = None
+    path_prepend: Annotated[
+        Strings | None, doc("folders to look for programs in first")
+    ] = None
     safe_bins: Strings | None = None
     pass_env: Annotated[
         Strings | None,
         ours("variables that commands get though they are called like secrets"),
     ] = None
-    background_ms: Positive | None = None
-    timeout_sec: Positive | None = None
-    cleanup_ms: Positive | None = None
-    notify_on_exit: Flag = None
+    background_ms: Annotated[
+        Positive | None, doc("after how long a command goes on beside the run")
+    ] = None
+    timeout_sec: Annotated[Positive | None, doc("longest command")] = None
+    cleanup_ms: Annotated[
+        Positive | None, doc("how long the output of one that ended is kept")
+    ] = None
+    notify_on_exit: Annotated[
+        Flag, doc("tell the session that one in the background has ended")
+    ] = None
     apply_patch: ApplyPatch | None = None
 
 
@@ -102,12 +120,14 @@ class WebSearch(Section, frozen=True, kw_only=True):
 class WebFetch(Section, frozen=True, kw_only=True):
     """The page reading tool."""
 
-    enabled: Flag = None
-    max_chars: Positive | None = None
-    timeout_seconds: Positive | None = None
-    cache_ttl_minutes: Count | None = None
-    max_redirects: Count | None = None
-    user_agent: Text = None
+    enabled: Annotated[Flag, doc("let agents that may use it read pages")] = None
+    max_chars: Annotated[Positive | None, doc("of one page, as text")] = None
+    timeout_seconds: Annotated[Positive | None, doc("for one page")] = None
+    cache_ttl_minutes: Annotated[Count | None, doc("how long a page is remembered")] = (
+        None
+    )
+    max_redirects: Annotated[Count | None, doc("to follow for one page")] = None
+    user_agent: Annotated[Text, doc("how it introduces itself")] = None
 
 
 class Web(Section, frozen=True, kw_only=True):
@@ -139,8 +159,10 @@ class FileAccess(Section, frozen=True, kw_only=True):
 class AgentToAgent(Section, frozen=True, kw_only=True):
     """Messages between agents."""
 
-    enabled: bool = False
-    allow: Strings | None = None
+    enabled: Annotated[bool, doc("let agents see and use each other's sessions")] = (
+        False
+    )
+    allow: Annotated[Strings | None, doc("ids or wildcards of those that may")] = None
 
 
 class LoopLimits(Section, frozen=True, kw_only=True):
@@ -160,7 +182,9 @@ class LoopLimits(Section, frozen=True, kw_only=True):
 class AgentTools(ToolPolicy, frozen=True, kw_only=True):
     """The tools of one agent."""
 
-    by_provider: dict[str, ToolPolicy] | None = None
+    by_provider: Annotated[
+        dict[str, ToolPolicy] | None, doc("narrower, by provider or provider/model")
+    ] = None
     elevated: Elevated | None = None
     exec: AgentExec | None = None
     fs: FileAccess | None = None
@@ -170,7 +194,9 @@ class AgentTools(ToolPolicy, frozen=True, kw_only=True):
 class Tools(ToolPolicy, frozen=True, kw_only=True):
     """The tools of all agents."""
 
-    by_provider: dict[str, ToolPolicy] | None = None
+    by_provider: Annotated[
+        dict[str, ToolPolicy] | None, doc("narrower, by provider or provider/model")
+    ] = None
     exec: Exec | None = None
     fs: FileAccess | None = None
     web: Web | None = None

@@ -50,14 +50,14 @@ def test_values_have_type_limits_default_and_description() -> None:
         "default": 18789,
     }
     assert at("gateway.http.bodyTimeoutSeconds")["exclusiveMinimum"] == 0
-    assert at("models.providers.*.baseUrl") == {"type": "string", "minLength": 1}
+    assert at("models.providers.*.baseUrl")["minLength"] == 1
     assert at("gateway.auth.mode")["enum"] == ["token", "password"]
     assert at("channels") == {}
 
 
 def test_secret_is_written_and_not_read() -> None:
     secret = {"type": "string", "writeOnly": True}
-    assert at("gateway.auth.token") == secret
+    assert at("gateway.auth.token").items() >= secret.items()
     assert at("models.providers.*.headers.*") == secret
 
 
@@ -76,7 +76,8 @@ def test_alternatives_are_all_there() -> None:
 def test_hints_label_explain_and_mark_secrets() -> None:
     hints = ui_hints()
     assert hints["gateway.port"] == {"label": "Port", "help": "HTTP and WebSocket"}
-    assert hints["gateway.auth.token"] == {"label": "Token", "sensitive": True}
+    token = hints["gateway.auth.token"]
+    assert (token["label"], token["sensitive"]) == ("Token", True)
     assert hints["models.providers.*.apiKey"]["label"] == "Api key"
     assert hints["models.providers.*.models[].headers.*"] == {"sensitive": True}
     assert "label" in hints["agents.list[].identity.avatar"]
