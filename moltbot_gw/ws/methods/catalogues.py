@@ -98,6 +98,7 @@ class CatalogueMethods:
         }
 
     async def agents_list(self, call: Call, params: NoParams) -> AgentsResult:
+        """List the agents, the default one first."""
         default_id, agents = self._roster.default_id, self._roster.agents
         others = sorted(set(agents) - {default_id})
         return AgentsResult(
@@ -108,9 +109,11 @@ class CatalogueMethods:
         )
 
     async def models_list(self, call: Call, params: NoParams) -> Any:
+        """List the models that can be chosen."""
         return {"models": [_model_row(known) for known in self._roster.catalog.models]}
 
     async def identity(self, call: Call, params: IdentityParams) -> IdentityResult:
+        """Say how an agent presents itself."""
         agent_id = self._agent_id(params)
         agent = self._roster.agents.get(agent_id)
         file = self._files.get(agent_id)

@@ -68,6 +68,7 @@ class HistoryMethods:
         self._hub = hub
 
     async def history(self, call: Call, params: HistoryParams) -> HistoryResult:
+        """Show the end of a session's messages."""
         tools = self._tools
         key = tools.key("chat.history", params.session_key, "sessionKey")
         found = await tools.store.transcript(key, params.limit)
@@ -80,6 +81,7 @@ class HistoryMethods:
         )
 
     async def inject(self, call: Call, params: InjectParams) -> InjectResult:
+        """Add a message of the assistant that no model has said."""
         tools, message_id = self._tools, new_uuid()[:8]
         key = tools.key("chat.inject", params.session_key, "sessionKey")
         run_id, now_ms = f"inject-{message_id}", tools.now_ms()

@@ -53,6 +53,7 @@ class LogMethods:
         self._run_in_thread = run_in_thread
 
     async def tail(self, call: Call, params: TailParams) -> TailResult:
+        """Show the end of the log, or what follows a cursor."""
         try:
             return await self._run_in_thread(lambda: self._read(params))
         except OSError as error:

@@ -75,6 +75,7 @@ class ModelStatus:
         self._unix_time = unix_time
 
     async def status(self, call: Call, params: NoParams) -> StatusResult:
+        """Show how the providers of models are doing."""
         setup = self._agents.setup
         used = _used_models(setup.roster)
         rows = {

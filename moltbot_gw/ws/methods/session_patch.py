@@ -80,6 +80,7 @@ class SessionPatch:
         self._tools = tools
 
     async def patch(self, call: Call, params: PatchParams) -> PatchResult:
+        """Change what is set for a session: model, thinking, label and others."""
         tools = self._tools
         target = tools.targets.find("sessions.patch", params.key)
         found = await tools.store.find_session(target.store_key)

@@ -77,6 +77,7 @@ class SessionUpkeep:
         self._tools = tools
 
     async def reset(self, call: Call, params: ResetParams) -> ResetResult:
+        """Let a session begin afresh; what was said is kept."""
         tools = self._tools
         key = tools.key("sessions.reset", params.key)
         if await tools.store.reset(key, new_uuid(), tools.now_ms()):
@@ -96,6 +97,7 @@ class SessionUpkeep:
         return ResetResult(ok=True, key=key, entry=tools.entry(summary))
 
     async def delete(self, call: Call, params: DeleteParams) -> DeleteResult:
+        """Delete a session and what was said in it."""
         tools = self._tools
         key = tools.key("sessions.delete", params.key)
         if key == tools.targets.main_key():
@@ -107,6 +109,7 @@ class SessionUpkeep:
         return DeleteResult(ok=True, key=key, deleted=deleted, archived=())
 
     async def compact(self, call: Call, params: CompactParams) -> CompactResult:
+        """Keep the end of a session; the rest stays under its older id."""
         tools = self._tools
         key = tools.key("sessions.compact", params.key)
         done = await tools.store.compact(

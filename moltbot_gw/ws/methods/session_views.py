@@ -88,6 +88,7 @@ class SessionViews:
         self._tools = tools
 
     async def list_sessions(self, call: Call, params: ListParams) -> Any:
+        """List the sessions, the newest first."""
         tools = self._tools
         now_ms = tools.now_ms()
         found = _select(await tools.store.list_sessions(), params, now_ms)
@@ -111,6 +112,7 @@ class SessionViews:
         }
 
     async def preview(self, call: Call, params: PreviewParams) -> Any:
+        """Show the last few messages of several sessions."""
         limit = min(params.limit, MAX_ITEMS)
         max_chars = min(params.max_chars, MAX_ITEM_CHARS)
         previews = [
@@ -120,6 +122,7 @@ class SessionViews:
         return {"ts": self._tools.now_ms(), "previews": previews}
 
     async def resolve(self, call: Call, params: ResolveParams) -> Any:
+        """Find the key of one session."""
         given = [params.key, params.session_id, params.label]
         count = sum(one is not None for one in given)
         if count > 1:

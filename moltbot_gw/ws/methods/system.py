@@ -90,11 +90,13 @@ class SystemMethods:
         self._broadcast = broadcast
 
     async def health(self, call: Call, params: HealthParams) -> Any:
+        """Sum up how the gateway is doing."""
         if params.probe is True:
             return await self._health.refresh()
         return await self._health.snapshot()
 
     async def status(self, call: Call, params: AnyParams) -> Any:
+        """Show the sessions and the default model."""
         sessions = await self._store.list_sessions()
         shown = [one for one in sessions if one.session_key not in HIDDEN_KEYS]
         own = self._roster.agents[self._roster.default_id].model
@@ -118,9 +120,11 @@ class SystemMethods:
         }
 
     async def system_presence(self, call: Call, params: AnyParams) -> Any:
+        """List who is connected."""
         return self._presence.entries()
 
     async def system_event(self, call: Call, params: SystemEventParams) -> Any:
+        """Tell who is here, or what an agent shall hear of in its next turn."""
         text = text_in(params.text)
         if text is None:
             raise invalid("text required")
@@ -131,18 +135,22 @@ class SystemMethods:
         return {"ok": True}
 
     async def last_heartbeat(self, call: Call, params: AnyParams) -> Any:
+        """Show the last heartbeat; there is none."""
         return None
 
     async def set_heartbeats(self, call: Call, params: SetHeartbeatsParams) -> Any:
+        """Take note that heartbeats are wanted; there are none."""
         if not isinstance(params.enabled, bool):
             raise invalid("invalid set-heartbeats params: enabled (boolean) required")
         return {"ok": True, "enabled": params.enabled}
 
     async def wake(self, call: Call, params: WakeParams) -> Any:
+        """Tell the default agent something in its next turn."""
         self._events.add(self._targets.main_key(), params.text)
         return {"ok": True}
 
     async def connect(self, call: Call, params: AnyParams) -> Any:
+        """Refuse to be called twice."""
         raise invalid("connect is only valid as the first request")
 
     def _agent_ids(self) -> list[str]:

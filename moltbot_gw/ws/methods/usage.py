@@ -85,9 +85,11 @@ class UsageMethods:
         self._kept: dict[int, tuple[float, CostResult]] = {}
 
     async def status(self, call: Call, params: AnyParams) -> Any:
+        """Show the limits of providers; none is known."""
         return {"updatedAt": int(self._unix_time() * 1000), "providers": []}
 
     async def cost(self, call: Call, params: CostParams) -> CostResult:
+        """Sum up tokens and prices of the last days."""
         days = _days(params.days)
         kept = self._kept.get(days)
         if kept is not None and self._clock.seconds() - kept[0] < KEEP_SECONDS:
