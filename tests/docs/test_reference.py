@@ -91,7 +91,7 @@ async def test_every_method_is_in_the_table(clean: None, tmp_path: Path) -> None
     gateway = await Gateway(tmp_path, configuration(None)).start()
     target = Target(url=f"ws://127.0.0.1:{gateway.port}", token=Secret(TOKEN))
     client = await connect_client(reactor, target)
-    served = set(client.hello["features"]["methods"])
+    served = set(client.hello.features.methods)
     client.close()
     await gateway.stop()
     assert {one.name for one in served_methods() if one.advertised} == served
