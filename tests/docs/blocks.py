@@ -64,10 +64,11 @@ def pages() -> list[Path]:
 
 def blocks_of(path: Path) -> list[Block]:
     """Return the examples of one source, in their order."""
-    return list(_blocks(path.relative_to(ROOT).as_posix(), path.read_text()))
+    return list(find_blocks(path.relative_to(ROOT).as_posix(), path.read_text()))
 
 
-def _blocks(page: str, source: str) -> Iterator[Block]:
+def find_blocks(page: str, source: str) -> Iterator[Block]:
+    """Yield the examples in *source*, which is a *page*."""
     lines = source.splitlines()
     for number, line in enumerate(lines):
         fence = _FENCE.fullmatch(line)
@@ -79,8 +80,14 @@ def _blocks(page: str, source: str) -> Iterator[Block]:
             line=number + 1,
             language=fence[2],
             text=_body(lines[number + 1 :], len(fence[1])),
-            mark=above.strip().removeprefix(MARK).strip() if MARK in above else "",
+            mark=_mark(above),
         )
+
+
+def _mark(line: str) -> str:
+    """Return what a comment says of the example below it."""
+    mark = line.strip()
+    return mark.removeprefix(MARK).strip() if mark.startswith(MARK) else ""
 
 
 def _body(lines: list[str], indent: int) -> str:
