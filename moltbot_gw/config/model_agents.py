@@ -141,7 +141,10 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
         Literal["off", "minimal", "low", "medium", "high", "xhigh"] | None,
         doc("how long models think, where nothing else says so"),
     ] = None
-    verbose_default: Literal["off", "on", "full"] | None = None
+    verbose_default: Annotated[
+        Literal["off", "on", "full"] | None,
+        doc("how much clients are told of tools, where their session says nothing"),
+    ] = None
     elevated_default: Literal["off", "on", "ask", "full"] | None = None
     timeout_seconds: Annotated[Positive, doc("longest run")] = 600
     max_concurrent: Annotated[Positive, doc("runs at the same time, all agents")] = 4

@@ -17,7 +17,7 @@ from moltbot_gw.client import Target
 from moltbot_gw.client import connect as connect_client
 from moltbot_gw.config import Secret, json_schema
 from moltbot_gw.http import routes
-from tests.docs.blocks import pages
+from tests.docs.blocks import ROOT, pages
 from tests.integration.gateway import TOKEN, Gateway, configuration
 from tests.integration.waiting import reactor, socket_test
 
@@ -127,3 +127,11 @@ def test_every_command_is_listed(name: str) -> None:
 
 def test_options_of_the_daemon_have_words() -> None:
     assert [one.names for one in daemon_options() if not one.text] == []
+
+
+def test_every_tool_is_on_the_page_of_the_agents() -> None:
+    modules = (ROOT / "moltbot_gw" / "tools").glob("*.py")
+    names = re.findall(r'\bname="([a-z_]+)"', "".join(m.read_text() for m in modules))
+    assert {"read", "exec", "web_fetch"} <= set(names)
+    page = (ROOT / "docs" / "agents.rst").read_text()
+    assert [name for name in names if f"``{name}``" not in page] == []
