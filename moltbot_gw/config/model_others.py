@@ -141,8 +141,14 @@ class Commands(Section, frozen=True, kw_only=True):
 class Assistant(Section, frozen=True, kw_only=True):
     """The assistant in the browser pages."""
 
-    name: Annotated[str, Meta(max_length=50)] | None = None
-    avatar: Annotated[str, Meta(max_length=200)] | None = None
+    name: Annotated[
+        Annotated[str, Meta(max_length=50)] | None,
+        doc("instead of the agents' own"),
+    ] = None
+    avatar: Annotated[
+        Annotated[str, Meta(max_length=200)] | None,
+        doc("instead of the agents' own"),
+    ] = None
 
 
 class Ui(Section, frozen=True, kw_only=True):

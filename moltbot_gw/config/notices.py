@@ -40,6 +40,7 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "auth",
         "env",
         "logging",
+        "ui",
         "meta",
         "wizard",
     ),
@@ -62,6 +63,7 @@ _SERVED: dict[Place, tuple[str, ...]] = {
         "maxHistoryShare",
     ),
     ("auth",): ("cooldowns",),
+    ("ui",): ("assistant",),
     ("gateway", "controlUi"): (
         "allowedOrigins",
         "allowInsecureAuth",

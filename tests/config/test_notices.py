@@ -24,6 +24,7 @@ def test_served_sections_are_not_mentioned(tmp_path: Path) -> None:
         "models": {"providers": {}},
         "session": {"mainKey": "main"},
         "auth": {"cooldowns": {"billingMaxHours": 12}},
+        "ui": {"assistant": {"name": "Molty"}},
         "env": {"A": "1"},
         "logging": {"level": "info"},
         "meta": {"lastTouchedVersion": "2026.1.29"},
