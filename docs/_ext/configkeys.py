@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -118,8 +119,7 @@ def _plural(kind: Any) -> str:
     words = kind_in_words(kind)
     if words == "any":
         return "anything"
-    head, blank, tail = words.partition(" ")
-    return words if head == "one" else f"{head}s{blank}{tail}"
+    return words if words.startswith("one of") else re.sub(r"^\w+", r"\g<0>s", words)
 
 
 def _bounds(kind: Any) -> str:
