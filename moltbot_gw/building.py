@@ -327,6 +327,9 @@ def _build_site(
         clock=reactor,
         access_log=AccessLog(reactor),
         max_connections=max_connections,
+        max_connections_per_address=(
+            settings.config.gateway.limits.max_connections_per_address
+        ),
         trusted_proxies=Networks(settings.config.gateway.trusted_proxies),
         user_header=settings.config.gateway.auth.trusted_proxy.user_header,
     )

@@ -40,6 +40,7 @@ PROTECTED: tuple[Place, ...] = (
     ("gateway", "http", "cors"),
     ("gateway", "limits", "maxAuthFailuresPerMinute"),
     ("gateway", "metrics"),
+    ("gateway", "limits", "maxConnectionsPerAddress"),
     ("tools", "exec"),
     ("tools", "elevated"),
     ("tools", "agentToAgent"),

@@ -247,6 +247,10 @@ class Limits(Section, frozen=True, kw_only=True):
     max_requests_in_flight: Annotated[
         Positive, ours("unanswered requests, each WebSocket connection")
     ] = 128
+    max_connections_per_address: Annotated[
+        Positive,
+        ours("open connections of one address, but for loopback and trusted proxies"),
+    ] = 256
     max_auth_failures_per_minute: Annotated[
         Positive, ours("wrong secrets from one address before it has to wait")
     ] = 10

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.logger import Logger
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
@@ -15,15 +14,12 @@ from moltbot_gw.agents.report import RunReport
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.channel import GatewayChannel
+from moltbot_gw.http.crowd import Crowd
 from moltbot_gw.http.gate import NOBODY, Gatekeeper
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import Route
 from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.tallies import Counts
-
-_log = Logger()
-
-CROWD_NOTE_SECONDS = 60.0
 
 
 class Stream(Protocol):
@@ -56,6 +52,7 @@ class GatewaySite(Site):
         clock: IReactorTime,
         access_log: AccessLog,
         max_connections: int = 2**31,
+        max_connections_per_address: int = 2**31,
         trusted_proxies: Container[str] = (),
         user_header: str | None = None,
     ) -> None:
@@ -68,9 +65,13 @@ class GatewaySite(Site):
         self._timeouts = timeouts
         self._clock = clock
         self._access_log = access_log
-        self._max_connections = max_connections
-        self._next_note = 0.0
-        self._channels: set[GatewayChannel] = set()
+        self._crowd = Crowd(
+            most=max_connections,
+            most_per_address=max_connections_per_address,
+            trusted=self.trusted_proxies,
+            clock=clock,
+        )
+        self._channels: dict[GatewayChannel, object] = {}
         self.streams: set[Stream] = set()
         self.answers = Counts("route", "status")
         self.stalled = 0
@@ -79,25 +80,14 @@ class GatewaySite(Site):
         self.winding_up = False
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        if len(self._channels) >= self._max_connections:
+        if not self._crowd.admits(getattr(addr, "host", None)):
             self.crowded_out += 1
-            self._note_crowd()
             return None
         channel = GatewayChannel(self._gate, self._timeouts, self._clock)
         channel.factory = self
         channel.site = self
         channel.requestFactory = self.requestFactory
         return channel
-
-    def _note_crowd(self) -> None:
-        """Tell the operator, once a minute at most."""
-        now = self._clock.seconds()
-        if now >= self._next_note:
-            self._next_note = now + CROWD_NOTE_SECONDS
-            _log.warn(
-                "there are {count} connections; others are refused until some close",
-                count=len(self._channels),
-            )
 
     def wind_up(self) -> None:
         """Take one request more of each connection that has had none; close the idle.
@@ -130,11 +120,13 @@ class GatewaySite(Site):
 
     def opened(self, channel: GatewayChannel) -> None:
         """Note a new connection."""
-        self._channels.add(channel)
+        host = getattr(channel.transport.getPeer(), "host", None)
+        self._channels[channel] = host
+        self._crowd.enter(host)
 
     def lost(self, channel: GatewayChannel) -> None:
         """Forget a connection."""
-        self._channels.discard(channel)
+        self._crowd.leave(self._channels.pop(channel))
         if not self._channels and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.callback(None)

@@ -197,8 +197,12 @@ class Connection:
         site: GatewaySite | None = None,
     ) -> None:
         self._gateway = gateway
-        self._channel = (site or gateway.site).buildProtocol(None)
         self.socket = Socket(gateway.clock, self._lost, peer)
+        self._channel = (site or gateway.site).buildProtocol(peer)
+        self.admitted = self._channel is not None
+        if not self.admitted:
+            self.socket.closed = ConnectionAborted()  # as Twisted does with None
+            return
         if secure:
             alsoProvides(self.socket, ISSLTransport)
         self._channel.makeConnection(self.socket)
@@ -366,6 +370,7 @@ class Options:
     max_waiting: int = 256
     max_connections: int = 1000
     metrics: bool = False
+    max_connections_per_address: int = 256
     catalog: Catalog = attrs.Factory(lambda: Catalog(Config()))
     max_waiting_per_session: int = 20
     toolbox: Toolbox = attrs.Factory(Toolbox)
@@ -559,6 +564,7 @@ class Gateway:
             clock=self.clock,
             access_log=AccessLog(self.clock, 0.0),
             max_connections=chosen.max_connections,
+            max_connections_per_address=chosen.max_connections_per_address,
             trusted_proxies=Networks(chosen.trusted_proxies),
             user_header=chosen.user_header,
         )
