@@ -6,10 +6,16 @@ import pytest
 
 from moltbot_gw.http.channel import LINGER_SECONDS
 from tests.http.vectors import FOLLOWER, VECTORS, Vector
+from tests.http.vectors_more import LATE, MORE
 from tests.support.gateway import Connection, Gateway
 from tests.support.http_client import Answer
 
-every_vector = pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v.name)
+ALL = [*VECTORS, *MORE]
+
+every_vector = pytest.mark.parametrize("vector", ALL, ids=lambda v: v.name)
+late_vectors = pytest.mark.parametrize(
+    ("vector", "seconds"), LATE, ids=[vector.name for vector, _ in LATE]
+)
 whole_and_in_bytes = pytest.mark.parametrize("by", [None, 1], ids=["whole", "bytes"])
 
 
@@ -70,6 +76,22 @@ def test_the_second_request_is_judged_like_the_first(
     assert connection.closed == vector.closes
 
 
+@late_vectors
+@whole_and_in_bytes
+def test_what_lacks_something_is_answered_at_its_deadline(
+    vector: Vector, seconds: float, by: int | None, gateway: Gateway
+) -> None:
+    connection = gateway.send(vector.raw, by=by)
+    gateway.advance(seconds - 0.01)
+    assert connection.received == b""
+    gateway.advance(0.02)
+    check_answer(vector, connection.answer())
+    check_connection(vector, connection, gateway)
+    assert gateway.model.calls == []
+    assert gateway.sessions() == {}
+
+
 def test_there_are_enough_vectors() -> None:
-    assert len(VECTORS) >= 80
-    assert len({vector.name for vector in VECTORS}) == len(VECTORS)
+    names = [vector.name for vector in (*ALL, *(late for late, _ in LATE))]
+    assert len(names) >= 300
+    assert len(set(names)) == len(names)
