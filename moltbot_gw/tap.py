@@ -14,6 +14,7 @@ from twisted.python import usage
 
 from moltbot_gw.config import Secret
 from moltbot_gw.logtarget import find_log_target
+from moltbot_gw.ownmemory import hide_memory
 from moltbot_gw.refusal import EXIT_CONFIG, StartRefused
 from moltbot_gw.settings import CommandLine, Settings, load_settings
 
@@ -91,6 +92,7 @@ def makeService(options: Options) -> IService:
     """
     # Everything that is written is for its owner only; twistd -n leaves 022.
     os.umask(0o077)
+    hide_memory()
     from twisted.internet import reactor
 
     from moltbot_gw.building import build_gateway, build_log_rules

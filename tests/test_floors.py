@@ -26,6 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "logfile",
             "logs",
             "identityfile",
+            "ownmemory",
             "privatefile",
             "stored",
             "tallies",
