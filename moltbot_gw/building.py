@@ -304,6 +304,7 @@ def _build_gate(
         max_body_bytes=gateway.http.endpoints.chat_completions.max_body_bytes,
         cors=CorsPolicy(gateway.http.cors.allowed_origins),
         metrics=gateway.metrics.enabled,
+        openapi=gateway.http.endpoints.openapi.enabled,
     )
 
 

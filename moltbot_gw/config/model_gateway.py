@@ -197,11 +197,22 @@ class Responses(Section, frozen=True, kw_only=True):
     images: Images | None = None
 
 
+class OpenApi(Section, frozen=True, kw_only=True):
+    """ours: ``GET /openapi.json``."""
+
+    enabled: Annotated[bool, ours("serve the description of the HTTP endpoints")] = (
+        False
+    )
+
+
 class Endpoints(Section, frozen=True, kw_only=True):
     """The OpenAI-compatible paths, each off until it is enabled."""
 
     chat_completions: ChatCompletions = ChatCompletions()
     responses: Responses = Responses()
+    openapi: Annotated[OpenApi, ours("the OpenAPI document of what is served")] = (
+        OpenApi()
+    )
 
 
 class Cors(Section, frozen=True, kw_only=True):

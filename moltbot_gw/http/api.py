@@ -22,9 +22,10 @@ from moltbot_gw.http.answers import prepare_error
 from moltbot_gw.http.completions import CompletionsHandler
 from moltbot_gw.http.metrics import MetricsHandler
 from moltbot_gw.http.models import ModelsHandler
+from moltbot_gw.http.openapi import OpenApiHandler
 from moltbot_gw.http.probes import ProbesHandler
 from moltbot_gw.http.request import GatewayRequest
-from moltbot_gw.http.routes import COMPLETIONS, MODELS, Route
+from moltbot_gw.http.routes import COMPLETIONS, MODELS, OPENAPI, Route
 from moltbot_gw.http.runs import RunsHandler
 from moltbot_gw.wire.chat_response import render_error
 from moltbot_gw.wire.sse import DONE
@@ -40,6 +41,7 @@ def build_api(
     metrics: MetricsHandler,
 ) -> Api:
     """Return the leaf resource that serves the HTTP edge."""
+    openapi = OpenApiHandler()
     app = Klein()
     app.url_map.strict_slashes = False
     app.url_map.redirect_defaults = False
@@ -48,6 +50,10 @@ def build_api(
     @app.route("/v1/chat/completions", methods=["POST"])
     def post_completion(request: Any) -> Coroutine[Any, Any, bytes | None]:
         return completions.post(request)
+
+    @app.route("/openapi.json", methods=["GET"])
+    def get_openapi(request: Any) -> bytes:
+        return openapi.get(request)
 
     @app.route("/v1/models", methods=["GET"])
     def get_models(request: Any) -> bytes:
@@ -101,7 +107,7 @@ class Api(Resource):
         self._map = app.url_map.bind("gateway")
         self._fixed = {
             route: self._match(route, method)
-            for route in (COMPLETIONS, MODELS)
+            for route in (COMPLETIONS, MODELS, OPENAPI)
             for method in route.methods[:1]
         }
 

@@ -29,7 +29,14 @@ from moltbot_gw.errors import (
     Unauthorized,
 )
 from moltbot_gw.http.hosts import HostPolicy
-from moltbot_gw.http.routes import METRICS, PROBES, WEBSOCKET, Route, find_route
+from moltbot_gw.http.routes import (
+    METRICS,
+    OPENAPI,
+    PROBES,
+    WEBSOCKET,
+    Route,
+    find_route,
+)
 from moltbot_gw.http.upgrade import check_upgrade, wants_websocket
 from moltbot_gw.keyring import KeyRing
 from moltbot_gw.metering import Headers as MeterHeaders
@@ -39,6 +46,7 @@ from moltbot_gw.principals import OWNER, READ, Principal
 
 ENABLE_KEY = "gateway.http.endpoints.chatCompletions.enabled"
 METRICS_KEY = "gateway.metrics.enabled"
+OPENAPI_KEY = "gateway.http.endpoints.openapi.enabled"
 
 MAX_IGNORED_BODY_BYTES = 64 * 1024
 """A body where none belongs (GET) is read this far and dropped."""
@@ -122,8 +130,9 @@ class Gate:
     Whoever brings the secret is the owner; named keys are looked for in *keys*, and
     their requests are counted by *meters*.
 
-    *enabled* says whether completions and models are served, *metrics* whether
-    ``/metrics`` is.  Everything needs the secret but the probes.
+    *enabled* says whether completions, models and runs are served, *metrics* whether
+    ``/metrics`` is, *openapi* whether ``/openapi.json`` is.  Everything needs the
+    secret but the probes.
     """
 
     def __init__(
@@ -138,6 +147,7 @@ class Gate:
         max_body_bytes: int,
         cors: CorsPolicy,
         metrics: bool = False,
+        openapi: bool = False,
     ) -> None:
         self._secret = secret
         self._keys = keys
@@ -145,7 +155,10 @@ class Gate:
         self._limiter = limiter
         self._hosts = hosts
         self._enabled = enabled
-        self._metrics = metrics
+        self._switches = {
+            METRICS: (metrics, METRICS_KEY),
+            OPENAPI: (openapi, OPENAPI_KEY),
+        }
         self._max_body_bytes = max_body_bytes
         self.cors = cors
 
@@ -193,9 +206,8 @@ class Gate:
             raise NotFound("There is nothing at this path; try /v1/chat/completions.")
         if route in PROBES:
             return route
-        is_metrics = route is METRICS
-        if not (self._metrics if is_metrics else self._enabled):
-            key = METRICS_KEY if is_metrics else ENABLE_KEY
+        is_on, key = self._switches.get(route, (self._enabled, ENABLE_KEY))
+        if not is_on:
             raise EndpointDisabled(
                 f"This endpoint is disabled; set {key} to true to serve it."
             )

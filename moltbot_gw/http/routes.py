@@ -41,6 +41,7 @@ WEBSOCKET = Route(name="websocket", segments=(), methods=("GET",))
 """Any path whose request asks to become a WebSocket."""
 
 MODELS = Route(name="models", segments=(b"v1", b"models"), methods=("GET", "HEAD"))
+OPENAPI = Route(name="openapi", segments=(b"openapi.json",), methods=("GET", "HEAD"))
 
 HEALTHZ = Route(name="healthz", segments=(b"healthz",), methods=("GET", "HEAD"))
 READYZ = Route(name="readyz", segments=(b"readyz",), methods=("GET", "HEAD"))
@@ -51,7 +52,12 @@ METRICS = Route(
 PROBES = (HEALTHZ, READYZ)
 """What anybody may ask, under one spelling: init systems and load balancers do."""
 
-_BY_PATH = {b"/healthz": HEALTHZ, b"/readyz": READYZ, b"/metrics": METRICS}
+_BY_PATH = {
+    b"/healthz": HEALTHZ,
+    b"/readyz": READYZ,
+    b"/metrics": METRICS,
+    b"/openapi.json": OPENAPI,
+}
 
 
 def find_route(path: bytes) -> Route | None:

@@ -40,7 +40,7 @@ MAX_TYPES = 50_000
 """Members called ``type`` in the whole body: parts, tools and what is in them."""
 
 MAX_TOOLS = 512
-TOOL_NAME = r"^[A-Za-z0-9_.:-]{1,128}\Z"
+TOOL_NAME = r"^[A-Za-z0-9_.:-]{1,128}(?![\s\S])"
 
 _REMOTE = re.compile(r"https?://", re.IGNORECASE)
 
@@ -245,6 +245,16 @@ def parse_chat_request(body: bytes, *, remote_images: bool = False) -> ChatReque
         tools=_tools(wire.tools or ()),
         tool_choice=_tool_choice(wire),
     )
+
+
+def request_schema(folder: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the body's JSON Schema (2020-12), and those that it refers to by name.
+
+    *folder* stands before a name in ``$ref``, as ``#/components/schemas/``.
+    """
+    template = folder + "{name}"
+    (whole,), parts = msgspec.json.schema_components([_Body], ref_template=template)
+    return parts.pop(whole["$ref"].removeprefix(folder)), parts
 
 
 def _tools(wire: Sequence[_ClientTool]) -> tuple[ToolSpec, ...]:

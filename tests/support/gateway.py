@@ -340,6 +340,7 @@ class Options:
     """What the configuration may say; the defaults are those of the product."""
 
     enabled: bool = True
+    openapi: bool = False
     secret: str = TOKEN
     agents: tuple[str, ...] = ("main", "beta", "echo")
     default_id: str = "main"
@@ -511,6 +512,7 @@ class Gateway:
             enabled=chosen.enabled,
             max_body_bytes=chosen.max_body_bytes,
             cors=CorsPolicy(chosen.cors),
+            openapi=chosen.openapi,
             metrics=chosen.metrics,
         )
 
