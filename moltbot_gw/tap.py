@@ -17,6 +17,7 @@ from moltbot_gw.logtarget import find_log_target
 from moltbot_gw.ownmemory import hide_memory
 from moltbot_gw.refusal import EXIT_CONFIG, StartRefused
 from moltbot_gw.settings import CommandLine, Settings, load_settings
+from moltbot_gw.steadytime import keep_steady
 
 if TYPE_CHECKING:
     from moltbot_gw.service import GatewayService
@@ -97,6 +98,7 @@ def makeService(options: Options) -> IService:
 
     from moltbot_gw.building import build_gateway, build_log_rules
 
+    keep_steady(reactor)
     try:
         settings = _settings_of(options)
         rules = build_log_rules(settings)

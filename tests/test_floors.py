@@ -23,6 +23,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "config",
             "peers",
             "stall",
+            "steadytime",
             "logfile",
             "logs",
             "identityfile",

@@ -38,6 +38,8 @@ class Daemon:
     waits for a line, ``output`` is all there is, of both streams.
     """
 
+    command: tuple[str, ...] = (str(TWISTD),)
+
     def __init__(
         self,
         home: Path,
@@ -55,7 +57,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [
                 *launching(sock, names),
-                str(TWISTD),
+                *self.command,
                 *before,
                 "moltbot-gateway",
                 *options,
