@@ -1,4 +1,4 @@
-"""``python -m benchmarks [cpu|memory|websocket|all]``: tables, and JSON at the end."""
+"""``python -m benchmarks [KIND]``: tables, and JSON at the end."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks import cpu, memory, websocket
+from benchmarks import cpu, memory, slowhttp, websocket
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    kinds = ["cpu", "memory", "websocket", "all"]
+    kinds = ["cpu", "memory", "websocket", "slowhttp", "all"]
     parser.add_argument("what", choices=kinds, nargs="?")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
     parser.add_argument("--requests", type=int, default=800, help="a round (800)")
@@ -30,6 +30,8 @@ def main() -> None:
         results["memory"] = measure_memory()
     if options.what in ("websocket", "all", None):
         results["websocket"] = measure_websocket(options.flood_mb)
+    if options.what == "slowhttp":  # not in all: it needs a program of its own
+        results["slowhttp"] = measure_slowhttp()
     print(json.dumps(results))
 
 
@@ -75,6 +77,25 @@ def measure_websocket(flood_megabytes: int) -> list[dict[str, Any]]:
         print(
             f"{result['name']:56}{result['mib']:>8}{result['growth_mib']:>8}"
             f"{result['cpu_seconds']:>8}{missed:>8}{result['stalled_cut']:>6}",
+            flush=True,
+        )
+        results.append(result)
+    return results
+
+
+def measure_slowhttp() -> list[dict[str, Any]]:
+    """Print and return how a healthy client does beside a thousand slow ones."""
+    results = []
+    print("A healthy client's completion beside slow ones (median, 95 % in ms)")
+    print(f"{'':16}{'quiet':>16}{'attacked':>16}{'ratio':>8}{'fds':>8}{'MiB':>8}")
+    for result in slowhttp.measure():
+        quiet, attacked = (
+            " / ".join(str(ms) for ms in result[name])
+            for name in ("quiet_ms", "attacked_ms")
+        )
+        print(
+            f"{result['mode']:16}{quiet:>16}{attacked:>16}{result['ratio']:>8}"
+            f"{result['most_descriptors']:>8}{result['mib']:>8}",
             flush=True,
         )
         results.append(result)

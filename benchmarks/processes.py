@@ -94,6 +94,11 @@ def gateway(
                 process.wait(20)
 
 
+def descriptors(pid: int) -> int:
+    """Return how many files and sockets process *pid* has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def load(port: int, clients: int, requests: int, *, stream: bool) -> dict[str, Any]:
     """Run the load against *port*; return what it printed."""
     arguments = [str(port), str(clients), str(requests), TOKEN]
