@@ -1,8 +1,8 @@
 """``GET /openapi.json``: what the HTTP edge serves, as an OpenAPI 3.1 document.
 
 The request's schema is made from the very types that parse it; the answers are written
-down here, and a test sends what the document allows to a real daemon.  A new endpoint
-is a new entry of ``_PATHS``.
+down in ``openapi_schemas``, and a test sends what the document allows to a real daemon.
+A new endpoint is a new entry of ``_PATHS``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import msgspec
 
 from moltbot_gw import __version__
 from moltbot_gw.http.answers import prepare_json
+from moltbot_gw.http.openapi_schemas import FOLDER, SCHEMAS, STRING, Json, reference
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.wire.chat_request import request_schema
 
-Json = dict[str, Any]
-
-_FOLDER = "#/components/schemas/"
 _REASONS = {
     400: "The request is not well-formed, or a value is not allowed (see param).",
     401: "The secret is missing or wrong.",
@@ -38,23 +36,7 @@ _REASONS = {
 }
 _ALWAYS = (400, 401, 403, 404, 408, 413, 414, 417, 429, 431, 500, 503)
 _OF_RUNS = (409, 502, 504)
-
-_STRING: Json = {"type": "string"}
-_COUNT: Json = {"type": "integer", "minimum": 0}
-
-
-def _object(required: Json, optional: Json | None = None) -> Json:
-    """Return the schema of an object with these members, and with no others."""
-    return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": _FOLDER + name}
+_OF_PROBES = tuple(status for status in _ALWAYS if status != 401)
 
 
 def _header(name: str, description: str) -> Json:
@@ -69,7 +51,7 @@ def _header(name: str, description: str) -> Json:
 def _answer(description: str, content: Json | None = None) -> Json:
     answer: Json = {
         "description": description,
-        "headers": {"X-Request-Id": {"required": True, "schema": _STRING}},
+        "headers": {"X-Request-Id": {"required": True, "schema": STRING}},
     }
     if content is not None:
         answer["content"] = content
@@ -84,7 +66,7 @@ def _operation(
     summary: str, answer: Json, errors: tuple[int, ...] = _ALWAYS, **more: Any
 ) -> Json:
     """Return an operation that gives *answer* or one of *errors*."""
-    envelope = _json(_ref("Error"))
+    envelope = _json(reference("Error"))
     failures = {str(s): _answer(_REASONS[s], envelope) for s in sorted(errors)}
     return {"summary": summary, **more, "responses": {"200": answer, **failures}}
 
@@ -98,83 +80,12 @@ def _heads(operation: Json) -> Json:
     return {**operation, "responses": answers}
 
 
-_TOOL_CALL = _object(
-    {
-        "id": _STRING,
-        "type": {"const": "function"},
-        "function": _object({"name": _STRING, "arguments": _STRING}),
-    }
-)
-_USAGE = _object(
-    {"prompt_tokens": _COUNT, "completion_tokens": _COUNT, "total_tokens": _COUNT},
-    {
-        "prompt_tokens_details": _object({"cached_tokens": _COUNT}),
-        "completion_tokens_details": _object({"reasoning_tokens": _COUNT}),
-    },
-)
-_CHOICE = _object(
-    {
-        "index": {"const": 0},
-        "message": _object(
-            {"role": {"const": "assistant"}, "content": {"type": ["string", "null"]}},
-            {
-                "reasoning_content": _STRING,
-                "tool_calls": {"type": "array", "items": _TOOL_CALL, "minItems": 1},
-            },
-        ),
-        "finish_reason": {"enum": ["stop", "length", "tool_calls", "content_filter"]},
-    }
-)
-_SCHEMAS: Json = {
-    "Error": _object(
-        {
-            "error": _object(
-                {
-                    "message": {"type": "string", "minLength": 1},
-                    "type": _STRING,
-                    "param": {"type": ["string", "null"]},
-                    "code": {"type": ["string", "null"]},
-                }
-            )
-        }
-    ),
-    "Model": _object(
-        {
-            "id": _STRING,
-            "object": {"const": "model"},
-            "created": _COUNT,
-            "owned_by": _STRING,
-        }
-    ),
-    "Models": _object(
-        {
-            "object": {"const": "list"},
-            "data": {"type": "array", "items": _ref("Model"), "minItems": 1},
-        }
-    ),
-    "Completion": _object(
-        {
-            "id": _STRING,
-            "object": {"const": "chat.completion"},
-            "created": _COUNT,
-            "model": _STRING,
-            "choices": {
-                "type": "array",
-                "items": _CHOICE,
-                "minItems": 1,
-                "maxItems": 1,
-            },
-            "usage": _USAGE,
-        }
-    ),
-}
-
 _MODELS = _operation(
     "List the agents, under the names that a request may call them by",
-    _answer("The list.", _json(_ref("Models"))),
+    _answer("The list.", _json(reference("Models"))),
 )
 _MODEL = _operation(
-    "Show one of the models", _answer("The model.", _json(_ref("Model")))
+    "Show one of the models", _answer("The model.", _json(reference("Model")))
 )
 _COMPLETION = _operation(
     "Let an agent answer",
@@ -182,8 +93,8 @@ _COMPLETION = _operation(
         "The answer; with stream: true its chunks as server-sent events, data: [DONE]"
         " at the end.",
         {
-            **_json(_ref("Completion")),
-            "text/event-stream": {"schema": _STRING},
+            **_json(reference("Completion")),
+            "text/event-stream": {},
         },
     ),
     (*_ALWAYS, *_OF_RUNS),
@@ -193,28 +104,68 @@ _COMPLETION = _operation(
         _header("X-Moltbot-Model", "Another configured model, as provider/model."),
         _header("Idempotency-Key", "Under one key at most one run is made."),
     ],
-    requestBody={"required": True, "content": _json(_ref("ChatRequest"))},
+    requestBody={"required": True, "content": _json(reference("ChatRequest"))},
 )
 _DOCUMENT = _operation(
     "Show this document", _answer("OpenAPI 3.1.", _json({"type": "object"}))
 )
-_NAME = {"name": "name", "in": "path", "required": True, "schema": _STRING}
+_HEALTH = _operation(
+    "Ask whether the process answers",
+    _answer("It does.", _json(reference("Health"))),
+    _OF_PROBES,
+    security=[],
+)
+_READINESS = _operation(
+    "Ask whether to send it work",
+    _answer("It is ready.", _json(reference("Readiness"))),
+    _OF_PROBES,
+    security=[],
+)
+_READINESS["responses"]["503"] = _answer(
+    "It is not ready; this machine and who brings the secret are told why.",
+    _json({"anyOf": [reference("Readiness"), reference("Error")]}),
+)
+_METRICS = _operation(
+    "Show figures for Prometheus",
+    _answer("Its text format.", {"text/plain": {"schema": STRING}}),
+)
+_RUN = _operation("Show a run", _answer("The run.", _json(reference("Run"))))
+_STREAM = _operation(
+    "Read a run from its beginning, or from Last-Event-ID on",
+    _answer("Its chunks.", {"text/event-stream": {}}),
+)
+_STREAM["responses"]["204"] = _answer("It has ended, and all of it was read.")
+_CANCEL = _operation("Cut a run off", _answer("It ended.", _json(reference("Run"))))
+_CANCEL["responses"]["202"] = _answer("It will end.", _json(reference("Run")))
+
+
+def _reading(operation: Json, *parameters: Json) -> Json:
+    """Return a path that takes GET and HEAD."""
+    path: Json = {"get": operation, "head": _heads(operation)}
+    return {**path, "parameters": list(parameters)} if parameters else path
+
+
+def _in_path(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": STRING}
+
 
 _PATHS: Json = {
     "/v1/chat/completions": {"post": _COMPLETION},
-    "/v1/models": {"get": _MODELS, "head": _heads(_MODELS)},
-    "/v1/models/{name}": {
-        "parameters": [_NAME],
-        "get": _MODEL,
-        "head": _heads(_MODEL),
-    },
-    "/openapi.json": {"get": _DOCUMENT, "head": _heads(_DOCUMENT)},
+    "/v1/models": _reading(_MODELS),
+    "/v1/models/{name}": _reading(_MODEL, _in_path("name")),
+    "/v1/runs/{id}": _reading(_RUN, _in_path("id")),
+    "/v1/runs/{id}/stream": _reading(_STREAM, _in_path("id")),
+    "/v1/runs/{id}/cancel": {"parameters": [_in_path("id")], "post": _CANCEL},
+    "/healthz": _reading(_HEALTH),
+    "/readyz": _reading(_READINESS),
+    "/metrics": _reading(_METRICS),
+    "/openapi.json": _reading(_DOCUMENT),
 }
 
 
 def render_openapi() -> bytes:
     """Return the document as JSON."""
-    request, parts = request_schema(_FOLDER)
+    request, parts = request_schema(FOLDER)
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -223,7 +174,7 @@ def render_openapi() -> bytes:
             "security": [{"secret": []}],
             "components": {
                 "securitySchemes": {"secret": {"type": "http", "scheme": "bearer"}},
-                "schemas": {**_SCHEMAS, **parts, "ChatRequest": request},
+                "schemas": {**SCHEMAS, **parts, "ChatRequest": request},
             },
         }
     )

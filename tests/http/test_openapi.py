@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from moltbot_gw.http.routes import COMPLETIONS, MODELS, OPENAPI, Route
+from moltbot_gw.http import routes as all_routes
+from moltbot_gw.http.routes import WEBSOCKET, Route, find_route
 from tests.support.gateway import Gateway
 from tests.support.http_client import http_request
 
@@ -56,17 +57,23 @@ def test_it_has_one_spelling(make_gateway: MakeGateway) -> None:
         assert gateway.ask(http_request("GET", path)).status == 404
 
 
+EXAMPLES = {"{name}": "moltbot", "{id}": "run-1"}
+
+
 def test_it_describes_each_route_with_all_its_methods(
     make_gateway: MakeGateway,
 ) -> None:
-    paths = document(make_gateway)["paths"]
-
-    def methods(route: Route) -> set[str]:
-        path = "/" + b"/".join(route.segments).decode()
-        return {m.upper() for m in paths[path] if m != "parameters"}
-
-    for route in (COMPLETIONS, MODELS, OPENAPI):
-        assert methods(route) == set(route.methods)
+    names = set()
+    for path, described in document(make_gateway)["paths"].items():
+        for placeholder, example in EXAMPLES.items():
+            path = path.replace(placeholder, example)
+        route = find_route(path.encode())
+        assert route is not None, path
+        names.add(route.name)
+        assert {m.upper() for m in described if m != "parameters"} == set(route.methods)
+    routes = [value for value in vars(all_routes).values() if isinstance(value, Route)]
+    known = {route.name for route in routes} - {WEBSOCKET.name}
+    assert names == known | {"model", "run", "run.stream", "run.cancel"}
 
 
 def test_every_reference_leads_somewhere(make_gateway: MakeGateway) -> None:

@@ -30,7 +30,11 @@ def config() -> dict[str, object]:
     limits = {"maxAuthFailuresPerMinute": 100_000}
     endpoints = {"openapi": {"enabled": True}}
     echo = {"defaults": {"model": {"primary": "echo/echo"}}}
-    gateway = {"limits": limits, "http": {"endpoints": endpoints}}
+    gateway = {
+        "limits": limits,
+        "http": {"endpoints": endpoints},
+        "metrics": {"enabled": True},
+    }
     return configuration(None, gateway=gateway, agents=echo)
 
 
@@ -50,7 +54,7 @@ def test_the_gateway_does_what_its_document_says(
             f"--header=Authorization: Bearer {TOKEN}",
             f"--exclude-checks={_LEFT_OUT}",
             "--phases=coverage,fuzzing",
-            "--max-examples=30",
+            "--max-examples=20",
             "--generation-deterministic",
             "--no-color",
         ],
@@ -65,5 +69,7 @@ def test_the_gateway_does_what_its_document_says(
     assert "Traceback" not in daemon.output
     answered = set(re.findall(r"(POST chat\.\S+|GET \S+) (\d{3})", daemon.output))
     routes = ["POST chat.completions", "GET models", "GET model", "GET openapi"]
+    routes += ["GET healthz", "GET readyz", "GET metrics"]
     assert {(route, "200") for route in routes} <= answered
     assert {("POST chat.completions", "400"), ("GET models", "401")} <= answered
+    assert ("GET run", "404") in answered
