@@ -138,7 +138,7 @@ def test_the_daemon_serves_them(start_daemon: StartDaemon, tmp_path: Path) -> No
     path = tmp_path / "moltbot.json"
     path.write_bytes(msgspec.json.encode(config))
     daemon = start_daemon(f"--config={path}", "--port=0")
-    port = int(daemon.wait_for(r"metrics are at tcp:(\d+)$")[1])
+    port = int(daemon.wait_for(r"metrics are at tcp:(\d+)")[1])
     status, text = fetch(port, "/metrics")
     assert status == 200
     assert re.search(r"^process_open_fds [0-9]", text, re.M)

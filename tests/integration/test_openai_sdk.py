@@ -590,7 +590,7 @@ async def test_tools_of_the_client_are_called_and_their_results_read(
     assert (reasons, text) == (["tool_calls", "stop"], "They are 5 and 6.")
     first, second = provider.requests
     offered = [tool["function"]["name"] for tool in first.body["tools"]]
-    assert offered == ["add", "multiply"]
+    assert offered == ["session_status", "add", "multiply"]
     assert second.roles == ["system", "user", "assistant", "tool", "tool"]
     _, _, calls, *results = second.body["messages"]
     asked = [(call["id"], call["function"]["name"]) for call in calls["tool_calls"]]

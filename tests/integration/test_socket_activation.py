@@ -145,7 +145,7 @@ def test_connection_waits_for_the_next_process(
         load.stop()
     assert load.broken == []
     port = held.getsockname()[1]
-    assert f"listening on http://127.0.0.1:{port}\n" in daemon.output
+    assert f"listening on http://127.0.0.1:{port}" in daemon.output
     assert daemon.stop() == 0
 
 

@@ -256,7 +256,8 @@ async def test_refused_key(
     provider.scripts.append(plain(status, body))
     error = await caller.failure(REQUEST)
     assert isinstance(error, ProviderUnauthorized)
-    assert "invalid x-api-key ***" in log[0]
+    assert f"provider claude answered {status}: " in log[0]
+    assert KEY not in log[0]
 
 
 @pytest.mark.parametrize("status", [429, 503, 529])

@@ -136,8 +136,8 @@ def test_token_that_is_replaced_closes_its_connections(control: Control) -> None
 
 def test_operator_hears_of_runs_of_clients(control: Control, log: LogTape) -> None:
     agent(control, "k1", agentId="main")
-    line = next(line for line in log.lines if "run k1" in line)
-    assert "agent main" in line
+    line = next(line for line in log.lines if "run=k1" in line)
+    assert "agent=main" in line
     assert "done" in line
 
 
