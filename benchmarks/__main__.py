@@ -6,13 +6,13 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks import cpu, memory, slowhttp, websocket
+from benchmarks import cpu, memory, reload, slowhttp, websocket
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    kinds = ["cpu", "memory", "websocket", "slowhttp", "all"]
+    kinds = ["cpu", "memory", "websocket", "reload", "slowhttp", "all"]
     parser.add_argument("what", choices=kinds, nargs="?")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
     parser.add_argument("--requests", type=int, default=800, help="a round (800)")
@@ -32,6 +32,8 @@ def main() -> None:
         results["websocket"] = measure_websocket(options.flood_mb)
     if options.what == "slowhttp":  # not in all: it needs a program of its own
         results["slowhttp"] = measure_slowhttp()
+    if options.what in ("reload", "all", None):
+        results["reload"] = measure_reload()
     print(json.dumps(results))
 
 
@@ -96,6 +98,21 @@ def measure_slowhttp() -> list[dict[str, Any]]:
         print(
             f"{result['mode']:16}{quiet:>16}{attacked:>16}{result['ratio']:>8}"
             f"{result['most_descriptors']:>8}{result['mib']:>8}",
+            flush=True,
+        )
+        results.append(result)
+    return results
+
+
+def measure_reload() -> list[dict[str, Any]]:
+    """Print and return what becomes of streams while the configuration changes."""
+    results = []
+    print(f"{'reload':40}{'streams':>8}{'broken':>8}{'taken':>7}{'refused':>8}  MiB")
+    for result in reload.measure():
+        memory = " ".join(str(mib) for mib in result["mib"])
+        print(
+            f"{result['name']:40}{result['streams']:>8}{result['broken']:>8}"
+            f"{result['taken']:>7}{result['refused']:>8}  {memory}",
             flush=True,
         )
         results.append(result)

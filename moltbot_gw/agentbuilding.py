@@ -13,7 +13,6 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from moltbot_gw.agents.allowlist import Allowlist
 from moltbot_gw.agents.approvals import Approvals
@@ -21,8 +20,9 @@ from moltbot_gw.agents.context import Compactor
 from moltbot_gw.agents.cooldowns import CooldownPolicy
 from moltbot_gw.agents.failover import Failover
 from moltbot_gw.agents.ids import new_uuid
+from moltbot_gw.agents.lanes import LaneLimits
 from moltbot_gw.agents.providerhealth import ProviderHealth
-from moltbot_gw.agents.roster import Roster, build_roster
+from moltbot_gw.agents.roster import build_roster
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.agents.statuscard import StatusCards
@@ -34,10 +34,10 @@ from moltbot_gw.agents.workspace import Workspaces, leave_workspace
 from moltbot_gw.config import Config, Cooldowns, Reset, WebFetch
 from moltbot_gw.config import Session as SessionConfig
 from moltbot_gw.fetching.guard import GuardedFetch
-from moltbot_gw.interfaces import IModelProvider, ISessionStore
-from moltbot_gw.providers.echo import EchoProvider
-from moltbot_gw.providers.factory import BadProvider, build_provider, is_served
-from moltbot_gw.refusal import StartRefused
+from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.providers.apikeys import find_api_key
+from moltbot_gw.providers.factory import is_served
+from moltbot_gw.providershelf import ProviderShelf, Stocked
 from moltbot_gw.sessions import ResetPolicy, fresh_after_ms, session_kind
 from moltbot_gw.settings import Settings
 from moltbot_gw.tooling import Tool
@@ -47,8 +47,6 @@ from moltbot_gw.tools.files import file_roots, file_tools
 from moltbot_gw.tools.sending import SendTool
 from moltbot_gw.tools.sessions import SessionTools
 from moltbot_gw.tools.webfetch import web_fetch_tool
-
-_log = Logger()
 
 RunInThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
@@ -71,16 +69,18 @@ class Workshop:
     approvals: Approvals
     allowlist: Allowlist
     tell: Callable[[str, str], None]
+    shelf: ProviderShelf = attrs.field(init=False)
     workspaces: Workspaces = attrs.field(init=False)
     commands: ExecTools = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.shelf = ProviderShelf(self.reactor)
         self.workspaces = Workspaces(self.run_in_thread, self.reactor)
         self.commands = exec_tools(
             config=lambda: self.config,
             approvals=self.approvals,
             allowlist=self.allowlist,
-            environ=self.environ,
+            environ=lambda: self.environ,
             home=self.home,
             reactor=self.reactor,
             unix_time=time.time,
@@ -88,13 +88,19 @@ class Workshop:
         )
 
 
-def build_setup(settings: Settings, workshop: Workshop) -> AgentSetup:
+def build_setup(
+    settings: Settings,
+    workshop: Workshop,
+    stock: Mapping[str, Stocked],
+    before: AgentSetup | None = None,
+) -> AgentSetup:
     """Return the agents of *settings*, without their tools; see ``equip``.
 
-    Raises ``StartRefused`` for a provider that cannot be used.
+    What is known of providers *before* a reload stays known of those that *stock* has
+    kept.
     """
     config = settings.config
-    providers = _build_providers(settings, workshop.reactor)
+    providers = {name: one.provider for name, one in stock.items()}
     roster = build_roster(
         config,
         settings.home,
@@ -102,7 +108,6 @@ def build_setup(settings: Settings, workshop: Workshop) -> AgentSetup:
         # Whoever only tries it out finds nothing beside the state.
         workspaces=settings.state if settings.dev else None,
     )
-    _warn_of_missing_providers(roster, providers)
     makes_files = not config.agents.defaults.skip_bootstrap
     policies = ToolPolicies(config)
     health = ProviderHealth(
@@ -112,6 +117,12 @@ def build_setup(settings: Settings, workshop: Workshop) -> AgentSetup:
         ),
         clock=workshop.reactor,
         unix_time=time.time,
+        before=before.failover.health if before is not None else None,
+        kept=[
+            name
+            for name, provider in providers.items()
+            if before is not None and before.providers.get(name) is provider
+        ],
     )
     return AgentSetup(
         roster=roster,
@@ -132,7 +143,36 @@ def build_setup(settings: Settings, workshop: Workshop) -> AgentSetup:
         toolbox=Toolbox(policies),
         tool_limits=_tool_limits(config),
         verbose=config.agents.defaults.verbose_default,
+        global_scope=config.session.scope == "global",
+        with_keys={
+            name.lower(): find_api_key(name, entry, settings.environ) is not None
+            for name, entry in config.models.providers.items()
+        },
     )
+
+
+def lane_limits(config: Config) -> LaneLimits:
+    """Return how many runs there may be at once."""
+    limits = config.gateway.limits
+    return LaneLimits(
+        max_concurrent=config.agents.defaults.max_concurrent,
+        max_waiting=limits.max_queued_runs,
+        max_waiting_per_session=limits.max_queued_per_session,
+    )
+
+
+def notices_of(setup: AgentSetup, settings: Settings) -> list[str]:
+    """Return a line for the log about each part of *setup* that cannot work."""
+    unserved = [
+        f"models.providers.{name}: the API {entry.api} is not served yet"
+        for name, entry in settings.config.models.providers.items()
+        if not is_served(entry)
+    ]
+    return unserved + [
+        f"agent {agent.id} cannot run: its model {agent.model} has no provider here"
+        for agent in setup.roster.agents.values()
+        if agent.model.provider not in setup.providers
+    ]
 
 
 def equip(
@@ -203,39 +243,6 @@ def _tool_limits(config: Config) -> ToolLimits:
         calls=limits.calls_per_round,
         result_bytes=limits.result_bytes,
     )
-
-
-def _build_providers(settings: Settings, reactor: Any) -> dict[str, IModelProvider]:
-    providers: dict[str, IModelProvider] = {"echo": EchoProvider(reactor)}
-    for name, entry in settings.config.models.providers.items():
-        if not is_served(entry):
-            _log.warn(
-                "models.providers.{name}: the API {api} is not served yet",
-                name=name,
-                api=entry.api,
-            )
-            continue
-        try:
-            providers[name.lower()] = build_provider(
-                name, entry, settings.environ, reactor
-            )
-        except BadProvider as error:
-            raise StartRefused(
-                f"Invalid config at {settings.config_path}:\n  {error}"
-            ) from None
-    return providers
-
-
-def _warn_of_missing_providers(
-    roster: Roster, providers: dict[str, IModelProvider]
-) -> None:
-    for agent in roster.agents.values():
-        if agent.model.provider not in providers:
-            _log.warn(
-                "agent {agent} cannot run: its model {model} has no provider here",
-                agent=agent.id,
-                model=str(agent.model),
-            )
 
 
 def _freshness(session: SessionConfig) -> Callable[[str], int]:

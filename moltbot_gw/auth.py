@@ -74,6 +74,12 @@ class AuthLimiter:
         self.failures = 0
         self.refusals = 0
 
+    def allow(self, most: int) -> None:
+        """Take *most* failures of an address from now on."""
+        self._most = most
+        for address, times in self._failures.items():
+            self._failures[address] = deque(times, maxlen=most)
+
     @property
     def is_idle(self) -> bool:
         """Whether nobody has failed lately."""

@@ -1,6 +1,7 @@
 """The composition root: from settings to a gateway.
 
-Only this module and ``controlplane`` know every concrete class.
+Only this module and its parts (``agentbuilding``, ``httpbuilding``, ``controlplane``,
+``monitored``, ``changing``) know every concrete class.
 """
 
 from __future__ import annotations
@@ -10,61 +11,67 @@ import resource
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.web.resource import IResource
 
-from moltbot_gw.agentbuilding import Workshop, build_setup, equip
+from moltbot_gw.agentbuilding import (
+    Workshop,
+    build_setup,
+    equip,
+    lane_limits,
+    notices_of,
+)
 from moltbot_gw.agents.allowlist import Allowlist
 from moltbot_gw.agents.approvals import Approvals
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.report import RunReporter
 from moltbot_gw.agents.service import AgentService
-from moltbot_gw.auth import AuthLimiter, SharedSecret
-from moltbot_gw.config import LoadedConfig, Networks, expand_home, load_config
+from moltbot_gw.auth import AuthLimiter
+from moltbot_gw.changing import House, log_path, log_secrets, read_pem
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
-from moltbot_gw.http.api import Api, build_api
+from moltbot_gw.http.api import build_api
 from moltbot_gw.http.audience import Audience
 from moltbot_gw.http.completions import CompletionsHandler
-from moltbot_gw.http.gate import CorsPolicy, Gate, Gatekeeper
-from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.metrics import MetricsHandler
 from moltbot_gw.http.metricsgate import MetricsGate
 from moltbot_gw.http.models import ModelsHandler
-from moltbot_gw.http.pictures import Pictures
+from moltbot_gw.http.policy import SitePolicy
 from moltbot_gw.http.root import Root
 from moltbot_gw.http.runs import RunsHandler, is_his
 from moltbot_gw.http.site import GatewaySite
-from moltbot_gw.http.timeouts import Timeouts
+from moltbot_gw.httpbuilding import Front, build_gate, completion_options, site_policy
 from moltbot_gw.keyring import KeyRing
-from moltbot_gw.keywatch import KeyWatch
 from moltbot_gw.listening import (
     build_listeners,
     build_metrics_listener,
+    find_certificate,
     probe_ports,
 )
 from moltbot_gw.logfile import LogFile
-from moltbot_gw.logs.rules import LogRules, find_secrets
+from moltbot_gw.logs.rules import LogRules
 from moltbot_gw.logs.salt import load_salt
 from moltbot_gw.metering import Meters
 from moltbot_gw.monitored import Monitoring, Watched, build_monitoring, build_probes
 from moltbot_gw.monitoring.exposition import Exposition
+from moltbot_gw.ports import Ports
+from moltbot_gw.reloading import Reloader
+from moltbot_gw.reloadstatus import ReloadStatus
 from moltbot_gw.sdnotify import Notifier
 from moltbot_gw.service import GatewayService
-from moltbot_gw.sessions import (
-    SqliteSessionStore,
-)
+from moltbot_gw.sessions import SqliteSessionStore
 from moltbot_gw.settings import (
     ALLOWLIST_FILE,
     LOG_FOLDER,
     LOG_SALT_FILE,
     STORE_FILE,
+    Current,
     Settings,
 )
 from moltbot_gw.statelock import StateLock
@@ -80,33 +87,239 @@ METRICS_CONNECTIONS = 64
 
 def build_log_rules(settings: Settings) -> LogRules:
     """Return what all logs go by, which show no secret of *settings*."""
-    config = settings.config
-    secrets = find_secrets(config, settings.environ) | {settings.secret.reveal()}
-    return LogRules(config.logging, secrets)
+    return LogRules(settings.config.logging, log_secrets(settings))
 
 
 def build_gateway(
     settings: Settings,
     reactor: Any,
+    reread: Callable[[], Settings],
     *,
     log_rules: LogRules | None = None,
     log_target: ILogObserver | None = None,
 ) -> GatewayService:
     """Build the gateway; raise ``StartRefused`` if it must not start.
 
+    *reread* returns the settings of now, or raises the same; it runs in a thread.
     *log_target* is what twistd shall write its log with.
     """
     log_rules = log_rules or build_log_rules(settings)
     listeners = build_listeners(settings, reactor)
-    config = settings.config
     store = SqliteSessionStore(settings.state / STORE_FILE, reactor)
+    house, monitoring = _build_house(settings, store, log_rules, reactor)
+    lock = StateLock(settings.state)
+    if monitoring.listener is not None:
+        probe_ports([monitoring.listener])
+    probe_ports(listeners)
+    workshop = house.workshop
+    return GatewayService(
+        current=house.current,
+        listeners=listeners,
+        certificate=find_certificate(settings),
+        ports=house.ports,
+        site=house.site,
+        agents=house.agents,
+        commands=workshop.commands,
+        control=house.control,
+        store=store,
+        lock=lock,
+        log_file=house.log_file,
+        log_target=log_target,
+        monitoring=monitoring,
+        notifier=Notifier(settings.environ, os.getpid()),
+        build_reloader=lambda supervision: Reloader(
+            current=house.current,
+            status=house.status,
+            reread=reread,
+            draft=house.draft,
+            told=house.control.health.outdated,
+            supervision=supervision,
+            run_in_thread=workshop.run_in_thread,
+            clock=reactor,
+        ),
+        reactor=reactor,
+    )
 
+
+def _build_house(
+    settings: Settings,
+    store: SqliteSessionStore,
+    log_rules: LogRules,
+    reactor: Any,
+) -> tuple[House, Monitoring]:
+    """Return the parts that go by the configuration, and what watches them."""
+    current, status = Current(settings), ReloadStatus(unix_time=time.time)
+    system_events = SystemEvents()
+    workshop = _build_workshop(settings, store, reactor, system_events)
+    gateway = settings.config.gateway
+    keys = KeyRing(gateway.auth.keys, time.time)
+    meters = Meters(reactor, keys.limits_of)
+    keys.observe(meters.forget)
+    lanes = Lanes(lane_limits(settings.config))
+    agents = _build_agents(settings, workshop, lanes, meters)
+    log_file = _build_log_file(settings, log_rules, reactor)
+    limiter = AuthLimiter(reactor, gateway.limits.max_auth_failures_per_minute)
+    control = build_control_plane(
+        current=current,
+        status=status,
+        agents=agents,
+        store=workshop.store,
+        limiter=limiter,
+        approvals=workshop.approvals,
+        allowlist=workshop.allowlist,
+        keys=keys,
+        meters=meters,
+        host=socket.gethostname(),
+        reactor=reactor,
+        unix_time=time.time,
+        run_in_thread=workshop.run_in_thread,
+        find_log=log_file.find,
+        system_events=system_events,
+    )
+    edge = _build_edge(
+        settings, store, workshop, agents, control, status, limiter, keys, meters
+    )
+    house = House(
+        current=current,
+        status=status,
+        workshop=workshop,
+        agents=agents,
+        lanes=lanes,
+        limiter=limiter,
+        keys=keys,
+        meters=meters,
+        log_rules=log_rules,
+        log_file=log_file,
+        front=edge.front,
+        site=edge.site,
+        metrics_site=edge.metrics_site,
+        audience=edge.audience,
+        completions=edge.completions,
+        control=control,
+        ports=Ports(edge.site, reactor),
+        reactor=reactor,
+        pem=read_pem(settings),
+    )
+    return house, edge.monitoring
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Edge:
+    """The HTTP edge."""
+
+    front: Front
+    site: GatewaySite
+    metrics_site: GatewaySite
+    audience: Audience
+    completions: CompletionsHandler
+    monitoring: Monitoring
+
+
+def _build_edge(
+    settings: Settings,
+    store: SqliteSessionStore,
+    workshop: Workshop,
+    agents: AgentService,
+    control: ControlPlane,
+    status: ReloadStatus,
+    limiter: AuthLimiter,
+    keys: KeyRing,
+    meters: Meters,
+) -> _Edge:
+    reactor = workshop.reactor
+    chat = settings.config.gateway.http.endpoints.chat_completions
+    audience = Audience(
+        clock=reactor,
+        on_disconnect=chat.on_disconnect,
+        grace_seconds=chat.disconnect_grace_seconds,
+    )
+    completions = CompletionsHandler(
+        agents=agents,
+        clock=reactor,
+        audience=audience,
+        options=completion_options(settings, workshop.fetch, reactor),
+    )
+    runs = RunsHandler(
+        agents=agents,
+        clock=reactor,
+        audience=audience,
+        keep_alive=lambda: completions.options.keep_alive,
+        may_see=is_his,
+    )
+    exposition = Exposition(reactor)
+    front = Front(build_gate(settings, limiter, keys, meters))
+    api = build_api(
+        completions,
+        ModelsHandler(agents, int(time.time())),
+        runs,
+        build_probes(
+            agents,
+            store,
+            front.brings_secret,
+            reactor,
+            config_problem=lambda: status.error,
+        ),
+        MetricsHandler(exposition.render),
+    )
+    site = _build_site(
+        Root(api, control.resource),
+        site_policy(settings, front.gate),
+        _max_connections(),
+        reactor,
+    )
+    metrics_site = _build_site(
+        api,
+        site_policy(settings, MetricsGate(front.gate)),
+        METRICS_CONNECTIONS,
+        reactor,
+    )
+    monitoring = build_monitoring(
+        Watched(
+            edge=site,
+            control=control,
+            agents=agents,
+            store=store,
+            limiter=limiter,
+        ),
+        exposition=exposition,
+        enabled=settings.config.gateway.metrics.enabled,
+        listener=build_metrics_listener(settings, reactor),
+        site=metrics_site,
+        reactor=reactor,
+    )
+    return _Edge(
+        front=front,
+        site=site,
+        metrics_site=metrics_site,
+        audience=audience,
+        completions=completions,
+        monitoring=monitoring,
+    )
+
+
+def _build_site(
+    resource: IResource, policy: SitePolicy, max_connections: int, reactor: Any
+) -> GatewaySite:
+    return GatewaySite(
+        resource,
+        policy=policy,
+        clock=reactor,
+        access_log=AccessLog(reactor),
+        max_connections=max_connections,
+    )
+
+
+def _build_workshop(
+    settings: Settings,
+    store: SqliteSessionStore,
+    reactor: Any,
+    system_events: SystemEvents,
+) -> Workshop:
     def run_in_thread(work: Callable[[], _T]) -> Deferred[_T]:
         return deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
-    system_events = SystemEvents()
-    workshop = Workshop(
-        config=config,
+    return Workshop(
+        config=settings.config,
         reactor=reactor,
         store=store,
         run_in_thread=run_in_thread,
@@ -121,218 +334,36 @@ def build_gateway(
         ),
         tell=system_events.add,
     )
-    keys = KeyRing(config.gateway.auth.keys, time.time)
-    meters = Meters(reactor, keys.limits_of)
-    keys.observe(meters.forget)
-    agents = _build_agents(settings, workshop, meters)
-    lock = StateLock(settings.state)
-    probe_ports(listeners)
-    log_file = _build_log_file(settings, log_rules, reactor)
-    limiter = AuthLimiter(reactor, config.gateway.limits.max_auth_failures_per_minute)
-    control = build_control_plane(
-        settings=settings,
-        agents=agents,
-        store=store,
-        limiter=limiter,
-        approvals=workshop.approvals,
-        allowlist=workshop.allowlist,
-        keys=keys,
-        meters=meters,
-        host=socket.gethostname(),
-        reactor=reactor,
-        unix_time=time.time,
-        run_in_thread=run_in_thread,
-        find_log=log_file.find,
-        system_events=system_events,
-    )
-    gate = _build_gate(settings, limiter, keys, meters)
-    site, monitoring = _build_sites(
-        settings, workshop, agents, store, control, limiter, gate
-    )
-    return GatewayService(
-        settings=settings,
-        listeners=listeners,
-        site=site,
-        agents=agents,
-        commands=workshop.commands,
-        control=control,
-        store=store,
-        lock=lock,
-        log_file=log_file,
-        log_target=log_target,
-        monitoring=monitoring,
-        notifier=Notifier(settings.environ, os.getpid()),
-        key_watch=KeyWatch(
-            keys=keys,
-            path=settings.config_path,
-            load=lambda: _load_again(settings),
-            run_in_thread=run_in_thread,
-            clock=reactor,
-        ),
-        reactor=reactor,
-    )
-
-
-def _load_again(settings: Settings) -> LoadedConfig:
-    path = settings.config_path if settings.config_path.exists() else None
-    return load_config(settings.environ, settings.home, path=path)
 
 
 def _build_agents(
-    settings: Settings, workshop: Workshop, meters: Meters
+    settings: Settings, workshop: Workshop, lanes: Lanes, meters: Meters
 ) -> AgentService:
-    config, setup = settings.config, build_setup(settings, workshop)
+    stock = workshop.shelf.prepare(settings)
+    setup = build_setup(settings, workshop, stock)
     agents = AgentService(
         setup=setup,
         store=workshop.store,
-        lanes=Lanes(
-            max_concurrent=config.agents.defaults.max_concurrent,
-            max_waiting=config.gateway.limits.max_queued_runs,
-            max_waiting_per_session=config.gateway.limits.max_queued_per_session,
-        ),
+        lanes=lanes,
         clock=workshop.reactor,
         unix_time=time.time,
         reporter=RunReporter(load_salt(settings.state / LOG_SALT_FILE)),
         meters=meters,
     )
+    workshop.shelf.put(stock)
     equip(setup, settings, agents, workshop)
+    for notice in notices_of(setup, settings):
+        _log.warn("{notice}", notice=notice)
     return agents
 
 
 def _build_log_file(settings: Settings, rules: LogRules, reactor: Any) -> LogFile:
-    logging = settings.config.logging
     return LogFile(
-        path=Path(expand_home(logging.file, settings.home)) if logging.file else None,
+        path=log_path(settings),
         folder=settings.state / LOG_FOLDER,
         scribe=rules.scribe,
         levels=rules.file,
         clock=reactor,
-    )
-
-
-def _build_sites(
-    settings: Settings,
-    workshop: Workshop,
-    agents: AgentService,
-    store: SqliteSessionStore,
-    control: ControlPlane,
-    limiter: AuthLimiter,
-    gate: Gate,
-) -> tuple[GatewaySite, Monitoring]:
-    """Return the site of the gateway's port, and what watches it."""
-    reactor = workshop.reactor
-    exposition = Exposition(reactor)
-    api = _build_api(settings, workshop, agents, gate, exposition)
-    site = _build_site(
-        settings, Root(api, control.resource), gate, _max_connections(), reactor
-    )
-    own_site = _build_site(
-        settings, api, MetricsGate(gate), METRICS_CONNECTIONS, reactor
-    )
-    listener = build_metrics_listener(settings, reactor)
-    if listener is not None:
-        probe_ports([listener])
-    monitoring = build_monitoring(
-        Watched(
-            edge=site,
-            control=control,
-            agents=agents,
-            store=store,
-            limiter=limiter,
-        ),
-        exposition=exposition,
-        enabled=settings.config.gateway.metrics.enabled,
-        listener=listener,
-        site=own_site,
-        reactor=reactor,
-    )
-    return site, monitoring
-
-
-def _build_api(
-    settings: Settings,
-    workshop: Workshop,
-    agents: AgentService,
-    gate: Gate,
-    exposition: Exposition,
-) -> Api:
-    http, clock = settings.config.gateway.http, workshop.reactor
-    chat = http.endpoints.chat_completions
-    audience = Audience(
-        clock=clock,
-        on_disconnect=chat.on_disconnect,
-        grace_seconds=chat.disconnect_grace_seconds,
-    )
-    return build_api(
-        CompletionsHandler(
-            agents=agents,
-            clock=clock,
-            pictures=Pictures(
-                fetch=workshop.fetch,
-                config=chat.images,
-                clock=clock,
-                max_bytes=chat.max_body_bytes,
-            ),
-            audience=audience,
-            keep_alive=http.keep_alive_seconds,
-            global_scope=settings.config.session.scope == "global",
-        ),
-        ModelsHandler(agents.roster, int(time.time())),
-        RunsHandler(
-            agents=agents,
-            clock=clock,
-            audience=audience,
-            keep_alive=http.keep_alive_seconds,
-            may_see=is_his,
-        ),
-        build_probes(agents, workshop.store, gate, workshop.reactor),
-        MetricsHandler(exposition.render),
-    )
-
-
-def _build_gate(
-    settings: Settings, limiter: AuthLimiter, keys: KeyRing, meters: Meters
-) -> Gate:
-    gateway = settings.config.gateway
-    return Gate(
-        secret=SharedSecret(settings.secret.reveal()),
-        keys=keys,
-        meters=meters,
-        limiter=limiter,
-        hosts=HostPolicy(_host_names(settings), gateway.control_ui.allowed_origins),
-        enabled=settings.enabled,
-        max_body_bytes=gateway.http.endpoints.chat_completions.max_body_bytes,
-        cors=CorsPolicy(gateway.http.cors.allowed_origins),
-        metrics=gateway.metrics.enabled,
-        openapi=gateway.http.endpoints.openapi.enabled,
-    )
-
-
-def _build_site(
-    settings: Settings,
-    resource: IResource,
-    gate: Gatekeeper,
-    max_connections: int,
-    reactor: Any,
-) -> GatewaySite:
-    http = settings.config.gateway.http
-    return GatewaySite(
-        resource,
-        gate=gate,
-        timeouts=Timeouts(
-            header=http.header_timeout_seconds,
-            body=http.body_timeout_seconds,
-            idle=http.idle_timeout_seconds,
-            stall=http.stall_timeout_seconds,
-        ),
-        clock=reactor,
-        access_log=AccessLog(reactor),
-        max_connections=max_connections,
-        max_connections_per_address=(
-            settings.config.gateway.limits.max_connections_per_address
-        ),
-        trusted_proxies=Networks(settings.config.gateway.trusted_proxies),
-        user_header=settings.config.gateway.auth.trusted_proxy.user_header,
     )
 
 
@@ -342,18 +373,3 @@ def _max_connections() -> int:
     if soft == resource.RLIM_INFINITY:
         soft = 2**20
     return max(soft - SPARE_DESCRIPTORS, soft // 2)
-
-
-def _host_names(settings: Settings) -> list[str]:
-    """Return the names that clients may call us by, beside addresses and loopback.
-
-    This machine's own name is one that no stranger's DNS can point elsewhere, and
-    Tailscale's names lead only into its own network.
-    """
-    names = list(settings.config.gateway.allowed_hosts)
-    if settings.bind not in ("loopback", "auto") or settings.endpoints:
-        own = socket.gethostname().lower()
-        names += [own, f"{own}.local"]
-    if settings.config.gateway.tailscale.mode != "off" or settings.bind == "tailnet":
-        names.append("*.ts.net")
-    return names

@@ -17,20 +17,21 @@ from moltbot_gw.agents.approvals import Approvals
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.statuscard import StatusCards
 from moltbot_gw.auth import AuthLimiter, SharedSecret
+from moltbot_gw.config import Assistant
 from moltbot_gw.config.file import find_config_file
 from moltbot_gw.devices.pairing import PairingStore, PendingView, Resolved, RunInThread
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.keyring import KeyRing
 from moltbot_gw.metering import Meters
-from moltbot_gw.providers.apikeys import find_api_key
-from moltbot_gw.settings import STORE_FILE, Settings
+from moltbot_gw.reloadstatus import ReloadStatus
+from moltbot_gw.settings import STORE_FILE, Current, Settings
 from moltbot_gw.wire.connect import SessionDefaults
 from moltbot_gw.wire.frames import StateVersion
 from moltbot_gw.ws.calls import Caller, Method, MethodTable
 from moltbot_gw.ws.connection import MAX_PAYLOAD, Connection, Services
 from moltbot_gw.ws.greeting import Facts, Greeter
-from moltbot_gw.ws.handshake import Admission, Doorkeeper
+from moltbot_gw.ws.handshake import Admission, Demands, Doorkeeper
 from moltbot_gw.ws.health import Health
 from moltbot_gw.ws.hub import Hub
 from moltbot_gw.ws.methods import (
@@ -66,6 +67,8 @@ class ControlPlane:
 
     resource: IResource
     hub: Hub
+    doorkeeper: Doorkeeper
+    health: Health
     sockets: SocketFactory
 
     @property
@@ -78,6 +81,13 @@ class ControlPlane:
         """How many were let go because they did not read."""
         return self.sockets.slow_closes
 
+    def take_settings(self, old: Settings, new: Settings) -> None:
+        """Go by *new* settings; dismiss who came in by a secret that is no more."""
+        self.doorkeeper.demands = _demands(new)
+        self.sockets.stall_seconds = new.config.gateway.http.stall_timeout_seconds
+        if (old.secret, old.secret_name) != (new.secret, new.secret_name):
+            self.hub.dismiss_by_secret()
+
     def announce_stop(self, reason: str) -> None:
         """Tell all clients that we stop; runs may still end before ``close``."""
         self.hub.announce_stop(reason)
@@ -89,7 +99,8 @@ class ControlPlane:
 
 def build_control_plane(
     *,
-    settings: Settings,
+    current: Current,
+    status: ReloadStatus,
     agents: AgentService,
     store: ISessionStore,
     limiter: AuthLimiter,
@@ -105,20 +116,18 @@ def build_control_plane(
     system_events: SystemEvents,
 ) -> ControlPlane:
     """Build the edge on the parts that it shares with the HTTP edge."""
-    gateway = settings.config.gateway
+    settings = current.settings
     shared = Shared(
-        settings=settings,
+        current=current,
         agents=agents,
         store=store,
-        targets=Targets(
-            agents.roster, global_scope=settings.config.session.scope == "global"
-        ),
+        targets=Targets(agents),
         hub=Hub(agents=agents, keys=keys, clock=reactor, unix_time=unix_time),
         clock=reactor,
         unix_time=unix_time,
         run_in_thread=run_in_thread,
     )
-    states = States(shared, host, system_events)
+    states = States(shared, host, system_events, status)
     pairing = PairingStore(
         settings.state / DEVICES_FOLDER,
         unix_time=unix_time,
@@ -127,7 +136,7 @@ def build_control_plane(
     table = MethodTable(
         [
             *_served(shared, states, pairing, find_log),
-            *_model_methods(shared),
+            *model_status.methods(agents=agents, unix_time=unix_time),
             *ApprovalMethods(
                 approvals=approvals,
                 allowlist=allowlist,
@@ -138,7 +147,7 @@ def build_control_plane(
                 hub=shared.hub,
                 unix_time=unix_time,
                 state=settings.state,
-                workspace=agents.roster.agents[agents.roster.default_id].workspace,
+                workspace=lambda: _default_workspace(agents),
             ),
         ]
     )
@@ -147,37 +156,52 @@ def build_control_plane(
         unix_time=unix_time,
         hub=shared.hub,
         doorkeeper=Doorkeeper(
-            secret=SharedSecret(settings.secret.reveal()),
-            kind=settings.secret_name,
+            demands=_demands(settings),
             keys=keys,
             limiter=limiter,
             pairing=pairing,
-            control_ui=gateway.control_ui,
             unix_time=unix_time,
             on_pairing_asked=states.pairing_asked,
         ),
         methods=table,
         greet=_build_greeter(shared, states, table, host),
         admitted=states.admitted,
-        max_in_flight=gateway.limits.max_requests_in_flight,
+        max_in_flight=lambda: (
+            current.settings.config.gateway.limits.max_requests_in_flight
+        ),
         meters=meters,
     )
     factory = SocketFactory(
         clock=reactor,
         max_bytes=MAX_PAYLOAD,
-        stall_seconds=gateway.http.stall_timeout_seconds,
+        stall_seconds=settings.config.gateway.http.stall_timeout_seconds,
     )
     resource = UpgradeResource(
         factory, lambda socket, peer: Connection(services, socket, peer)
     )
-    return ControlPlane(resource, shared.hub, factory)
+    return ControlPlane(
+        resource, shared.hub, services.doorkeeper, states.health, factory
+    )
+
+
+def _default_workspace(agents: AgentService) -> Path:
+    roster = agents.roster
+    return roster.agents[roster.default_id].workspace
+
+
+def _demands(settings: Settings) -> Demands:
+    return Demands(
+        secret=SharedSecret(settings.secret.reveal()),
+        kind=settings.secret_name,
+        control_ui=settings.config.gateway.control_ui,
+    )
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Shared:
     """What nearly every part of the edge is built on."""
 
-    settings: Settings
+    current: Current
     agents: AgentService
     store: ISessionStore
     targets: Targets
@@ -189,13 +213,19 @@ class Shared:
     @property
     def store_path(self) -> str:
         """The store's file, for people."""
-        return str(self.settings.state / STORE_FILE)
+        return str(self.current.settings.state / STORE_FILE)
 
 
 class States:
     """What all clients keep a copy of, and who is told when it changes."""
 
-    def __init__(self, shared: Shared, host: str, system_events: SystemEvents) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        host: str,
+        system_events: SystemEvents,
+        status: ReloadStatus,
+    ) -> None:
         self._hub = shared.hub
         self.system_events = system_events
         self.presence = Presence(
@@ -203,11 +233,12 @@ class States:
         )
         self.health = Health(
             store=shared.store,
-            roster=shared.agents.roster,
+            agents=shared.agents,
             clock=shared.clock,
             unix_time=shared.unix_time,
             store_path=shared.store_path,
             broadcast=self.tell,
+            config=status,
         )
         shared.hub.on_gone = self._gone
 
@@ -258,9 +289,8 @@ def _served(
     find_log: Callable[[], Path | None],
 ) -> list[Method]:
     """Return the methods that do something, in the order that clients are told."""
-    settings, agents, store = shared.settings, shared.agents, shared.store
-    ui = settings.config.ui
-    assistant = ui.assistant if ui else None
+    current, agents, store = shared.current, shared.agents, shared.store
+    settings = current.settings
     tools = SessionTools(
         store=store,
         agents=agents,
@@ -279,7 +309,7 @@ def _served(
     return [
         *system.methods(
             store=store,
-            roster=agents.roster,
+            agents=agents,
             targets=shared.targets,
             presence=states.presence,
             health=states.health,
@@ -291,16 +321,15 @@ def _served(
         *logs.methods(find_file=find_log, run_in_thread=shared.run_in_thread),
         *usage.methods(
             store=store,
-            catalog=agents.roster.catalog,
+            agents=agents,
             clock=shared.clock,
             unix_time=shared.unix_time,
         ),
         *config_methods.methods(),
         *catalogues.methods(
-            roster=agents.roster,
+            agents=agents,
             targets=shared.targets,
-            assistant_name=assistant.name if assistant else None,
-            assistant_avatar=assistant.avatar if assistant else None,
+            find_assistant=lambda: _assistant(current.settings),
         ),
         *agent_tools.methods(agents=agents, targets=shared.targets),
         *sessions.methods(tools=tools),
@@ -319,6 +348,7 @@ def _run_methods(shared: Shared, states: States) -> list[Method]:
         clock=shared.clock,
         unix_time=shared.unix_time,
     )
+    current = shared.current
     commands = Commands(
         store=shared.store,
         cards=StatusCards(
@@ -328,7 +358,7 @@ def _run_methods(shared: Shared, states: States) -> list[Method]:
         hub=shared.hub,
         clock=shared.clock,
         unix_time=shared.unix_time,
-        reset_triggers=shared.settings.config.session.reset_triggers,
+        reset_triggers=lambda: current.settings.config.session.reset_triggers,
     )
     chat_methods = ChatMethods(
         agents=shared.agents,
@@ -341,23 +371,24 @@ def _run_methods(shared: Shared, states: States) -> list[Method]:
     return [*run_methods.methods(), *chat_methods.methods()]
 
 
-def _model_methods(shared: Shared) -> list[Method]:
-    """Return the methods that tell how the models' providers are doing."""
-    settings = shared.settings
-    return model_status.methods(
-        agents=shared.agents,
-        keys={
-            name.lower(): find_api_key(name, entry, settings.environ) is not None
-            for name, entry in settings.config.models.providers.items()
-        },
-        unix_time=shared.unix_time,
+def _assistant(settings: Settings) -> Assistant | None:
+    ui = settings.config.ui
+    return ui.assistant if ui else None
+
+
+def _session_defaults(targets: Targets) -> SessionDefaults:
+    return SessionDefaults(
+        default_agent_id=targets.default_agent_id,
+        main_key="main",
+        main_session_key=targets.main_key(),
+        scope=targets.scope,
     )
 
 
 def _build_greeter(
     shared: Shared, states: States, table: MethodTable, host: str
 ) -> Greeter:
-    settings, clock, targets = shared.settings, shared.clock, shared.targets
+    settings, clock = shared.current.settings, shared.clock
     started = clock.seconds()
     return Greeter(
         facts=Facts(
@@ -366,13 +397,8 @@ def _build_greeter(
             config_path=str(settings.config_path),
             state_dir=str(settings.state),
             methods=table.advertised,
-            session_defaults=SessionDefaults(
-                default_agent_id=targets.default_agent_id,
-                main_key="main",
-                main_session_key=targets.main_key(),
-                scope=targets.scope,
-            ),
         ),
+        session_defaults=lambda: _session_defaults(shared.targets),
         presence=states.presence.entries,
         health=lambda: states.health.cached,
         versions=states.versions,

@@ -13,12 +13,12 @@ from typing import Any
 
 import attrs
 from twisted.internet.endpoints import (
-    SSL4ServerEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     serverFromString,
 )
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.ssl import CertificateOptions
 
 from moltbot_gw.inherited import PREFIX, find_inherited
 from moltbot_gw.refusal import StartRefused
@@ -35,13 +35,15 @@ BACKLOG = 512
 class Listener:
     """One place to listen: *address* for people, *local* if only this machine gets in.
 
-    *probe* is host and port of a TCP listener, to find out early that it is in use;
-    *chosen_by* names the setting to change then.
+    *probe* is host and port of a TCP listener that no description made, to find out
+    early that it is in use; *chosen_by* names the setting to change then.  *key* tells
+    whether a listener is the one of another configuration.
     """
 
     endpoint: IStreamServerEndpoint
     address: str
     local: bool
+    key: object
     probe: tuple[str, int] | None = None
     chosen_by: str = "--port"
 
@@ -53,13 +55,20 @@ class Listener:
         return f"{self.address[:-1]}{host.port}"
 
 
-def build_listeners(settings: Settings, reactor: Any) -> list[Listener]:
+def build_listeners(
+    settings: Settings, reactor: Any, before: Sequence[Listener] = ()
+) -> list[Listener]:
     """Return where to listen; raise ``StartRefused`` for what would not be safe.
 
-    Endpoints, of the command line or the configuration, replace the bind mode.
+    Endpoints, of the command line or the configuration, replace the bind mode.  Those
+    that were there *before* are taken from there: some can be made only once.
     """
     if settings.endpoints:
-        listeners = [_described(text, reactor) for text in settings.endpoints]
+        known = {listener.key: listener for listener in before}
+        listeners = []
+        for place, text in enumerate(settings.endpoints):
+            key = (text, settings.endpoints[:place].count(text))
+            listeners.append(known.get(key) or _described(text, key, reactor))
     else:
         custom = settings.config.gateway.custom_bind_host
         hosts = find_hosts(settings.bind, settings.port, custom)
@@ -78,8 +87,9 @@ def build_metrics_listener(settings: Settings, reactor: Any) -> Listener | None:
     """Return where metrics have a listener of their own; None if they have none."""
     metrics = settings.config.gateway.metrics
     if metrics.endpoint is not None:
-        listener = _described(metrics.endpoint, reactor, "gateway.metrics.endpoint")
-        return attrs.evolve(listener, chosen_by="gateway.metrics.endpoint")
+        said = "gateway.metrics.endpoint"
+        listener = _described(metrics.endpoint, "metrics", reactor, said)
+        return attrs.evolve(listener, chosen_by=said)
     if metrics.port is None:
         return None
     host, port = metrics.bind, metrics.port
@@ -88,9 +98,21 @@ def build_metrics_listener(settings: Settings, reactor: Any) -> Listener | None:
         endpoint=kind(reactor, port, BACKLOG, host),
         address=f"http://{_shown(host)}:{port}",
         local=_is_loopback(host),
+        key="metrics",
         probe=(host, port),
         chosen_by="gateway.metrics.port",
     )
+
+
+def find_certificate(settings: Settings) -> CertificateOptions | None:
+    """Return what the listeners of the bind mode speak TLS with, if they shall.
+
+    Raises ``StartRefused``.  Descriptions of endpoints say themselves how they do.
+    """
+    tls = settings.config.gateway.tls
+    if settings.endpoints or not tls.enabled:
+        return None
+    return server_tls_options(tls, settings.state)
 
 
 def probe_ports(listeners: Sequence[Listener]) -> None:
@@ -121,11 +143,16 @@ def in_use(listener: Listener, error: OSError) -> str:
     )
 
 
-def _described(text: str, reactor: Any, said: str = "endpoint") -> Listener:
+def _described(
+    text: str, key: object, reactor: Any, said: str = "endpoint"
+) -> Listener:
     if text.startswith(PREFIX):
         found = find_inherited(text, reactor)
         return Listener(
-            endpoint=found.endpoint, address=found.address, local=found.local
+            endpoint=found.endpoint,
+            address=found.address,
+            local=found.local,
+            key=key,
         )
     try:
         endpoint = serverFromString(reactor, text)
@@ -133,7 +160,10 @@ def _described(text: str, reactor: Any, said: str = "endpoint") -> Listener:
         # Parsers of endpoint plugins raise whatever they like.
         raise StartRefused(f"{said} {text.split(':')[0]}: {error}") from None
     return Listener(
-        endpoint=endpoint, address=_without_options(text), local=_is_local(text)
+        endpoint=endpoint,
+        address=_without_options(text),
+        local=_is_local(text),
+        key=key,
     )
 
 
@@ -158,13 +188,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _tcp(settings: Settings, host: str, reactor: Any) -> Listener:
-    port, tls = settings.port, settings.config.gateway.tls
-    scheme = "https" if tls.enabled else "http"
+    port = settings.port
+    scheme = "https" if settings.config.gateway.tls.enabled else "http"
     endpoint: IStreamServerEndpoint
-    if tls.enabled:
-        options = server_tls_options(tls, settings.state)
-        endpoint = SSL4ServerEndpoint(reactor, port, options, BACKLOG, host)
-    elif ":" in host:
+    if ":" in host:
         endpoint = TCP6ServerEndpoint(reactor, port, BACKLOG, host)
     else:
         endpoint = TCP4ServerEndpoint(reactor, port, BACKLOG, host)
@@ -172,6 +199,7 @@ def _tcp(settings: Settings, host: str, reactor: Any) -> Listener:
         endpoint=endpoint,
         address=f"{scheme}://{_shown(host)}:{port}",
         local=_is_loopback(host),
+        key=(host, port),
         probe=(host, port),
     )
 

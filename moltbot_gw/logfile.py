@@ -86,6 +86,11 @@ class LogFile:
         elif self._timer is None:
             self._timer = self._clock.callLater(FLUSH_SECONDS, self.flush)
 
+    def move(self, path: Path | None) -> None:
+        """Write elsewhere from now on."""
+        self.flush()
+        self._path = path
+
     def flush(self) -> None:
         """Write what waits."""
         if self._timer is not None and self._timer.active():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -13,8 +14,8 @@ from twisted.logger import Logger
 from moltbot_gw.agents.service import AgentService, gateway_stops
 from moltbot_gw.auth import AuthLimiter
 from moltbot_gw.controlplane import ControlPlane
-from moltbot_gw.http.gate import Gate
 from moltbot_gw.http.probes import ProbesHandler
+from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.listening import Listener
@@ -103,18 +104,20 @@ def build_monitoring(
 
 
 def build_probes(
-    agents: AgentService, store: ISessionStore, gate: Gate, reactor: Any
+    agents: AgentService,
+    store: ISessionStore,
+    brings_secret: Callable[[GatewayRequest], bool],
+    reactor: Any,
+    config_problem: Callable[[], str | None] = lambda: None,
 ) -> ProbesHandler:
     """Build what answers ``/healthz`` and ``/readyz``."""
     readiness = ReadinessCheck(
         store=store,
         is_draining=lambda: agents.draining,
-        config_problem=lambda: None,
+        config_problem=config_problem,
         clock=reactor,
     )
     return ProbesHandler(
         check=readiness.report,
-        brings_secret=lambda request: gate.brings_secret(
-            request.requestHeaders, request.find_peer
-        ),
+        brings_secret=brings_secret,
     )

@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.components import Componentized
@@ -26,14 +26,15 @@ from moltbot_gw.agents.service import AgentService, gateway_stops
 from moltbot_gw.controlplane import ControlPlane
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.http.site import GatewaySite
-from moltbot_gw.keywatch import KeyWatch
-from moltbot_gw.listening import Listener, in_use
+from moltbot_gw.listening import Listener
 from moltbot_gw.logfile import LogFile
 from moltbot_gw.monitored import Monitoring
-from moltbot_gw.refusal import EXIT_CONFIG
+from moltbot_gw.ports import Ports, open_port
+from moltbot_gw.refusal import EXIT_CONFIG, StartRefused
+from moltbot_gw.reloading import Reloader
 from moltbot_gw.sdnotify import Notifier
 from moltbot_gw.sessions import SqliteSessionStore
-from moltbot_gw.settings import Settings, weakness_of
+from moltbot_gw.settings import Current, Settings, weakness_of
 from moltbot_gw.statelock import StateLock
 from moltbot_gw.supervision import Supervision
 from moltbot_gw.tools.exec import ExecTools
@@ -61,8 +62,10 @@ class GatewayService(Service):
     def __init__(
         self,
         *,
-        settings: Settings,
+        current: Current,
         listeners: Sequence[Listener],
+        certificate: CertificateOptions | None,
+        ports: Ports,
         site: GatewaySite,
         agents: AgentService,
         control: ControlPlane,
@@ -73,11 +76,13 @@ class GatewayService(Service):
         log_target: ILogObserver | None = None,
         notifier: Notifier,
         monitoring: Monitoring,
-        key_watch: KeyWatch,
+        build_reloader: Callable[[Supervision], Reloader],
         reactor: Any,
     ) -> None:
-        self._settings = settings
+        self._current = current
         self._listeners = listeners
+        self._certificate = certificate
+        self._ports = ports
         self._site = site
         self._agents = agents
         self._control = control
@@ -87,12 +92,11 @@ class GatewayService(Service):
         self._log_file = log_file
         self._monitoring = monitoring
         self._log_target = log_target
-        self._key_watch = key_watch
-        self._ports: list[IListeningPort] = []
         self._pruning = LoopingCall(self._prune)
         self._pruning.clock = reactor
         self._reactor = reactor
         self.supervision = Supervision(notifier, clock=reactor, describe=self._describe)
+        self._reloader = build_reloader(self.supervision)
         self._started = False
         self._deaf = False
         self._hurrying: IDelayedCall | None = None
@@ -107,11 +111,8 @@ class GatewayService(Service):
     def privilegedStartService(self) -> None:
         """Listen, before twistd gives up its privileges."""
         globalLogPublisher.addObserver(self._log_file)
-        for listener in self._listeners:
-            self._listen(listener, self._site, self._listens)
-        monitoring = self._monitoring
-        if monitoring.listener is not None:
-            self._listen(monitoring.listener, monitoring.site, monitoring.listens)
+        listening = Deferred.fromCoroutine(self._listen())
+        listening.addErrback(self._cannot_listen)
         if self._deaf:
             # Raised here: in a callback the Deferred would keep it for itself.
             raise SystemExit(EXIT_CONFIG)
@@ -120,23 +121,28 @@ class GatewayService(Service):
     def startService(self) -> None:
         """Say what is there, and open the store."""
         super().startService()
-        for notice in self._settings.notices:
+        settings = self._current.settings
+        for notice in settings.notices:
             _log.warn("{notice}", notice=notice)
-        weakness = weakness_of(self._settings)
+        weakness = weakness_of(settings)
         if weakness:
             _log.warn("{weakness}: use a longer one", weakness=weakness)
         Deferred.fromCoroutine(self._get_ready())
         _calm_collector()
         self._monitoring.start()
         self._pruning.start(PRUNE_SECONDS, now=False)
-        if self._settings.config.gateway.reload.mode != "off":
-            self._key_watch.start()
+        self._reloader.start()
+
+    def reload(self) -> None:
+        """Read the configuration anew, and put it in force if it is good."""
+        self._reloader.reload()
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; fires when nothing is left to lose."""
         super().stopService()
         self.draining = True
-        drain_seconds = self._settings.config.gateway.drain_seconds
+        self._reloader.stop()
+        drain_seconds = self._current.settings.config.gateway.drain_seconds
         self.supervision.stopping(drain_seconds + STOP_SECONDS)
         return Deferred.fromCoroutine(self._stop())
 
@@ -156,16 +162,11 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         if self._pruning.running:
             self._pruning.stop()
-        self._key_watch.stop()
-        ports, self._ports = self._ports, []
-        for port in ports:
-            stopping = port.stopListening()
-            if stopping is not None:
-                await stopping
+        await self._ports.close()
         try:
             self._site.wind_up()
             self._control.announce_stop("gateway stopping")
-            drain_seconds = self._settings.config.gateway.drain_seconds
+            drain_seconds = self._current.settings.config.gateway.drain_seconds
             await self._agents.drain(0.0 if self._hurrying else drain_seconds)
             await self._commands.close()
             await self._control.close()
@@ -210,7 +211,7 @@ class GatewayService(Service):
 
     async def _prune(self) -> None:
         self._agents.forget_ended()
-        retention = self._settings.config.session.anonymous_retention_seconds
+        retention = self._current.settings.config.session.anonymous_retention_seconds
         try:
             now = time.time()
             pruned = await self._store.prune_anonymous(int((now - retention) * 1000))
@@ -222,32 +223,23 @@ class GatewayService(Service):
         if pruned:
             _log.info("pruned {count} anonymous sessions", count=pruned)
 
-    def _listen(
-        self,
-        listener: Listener,
-        site: GatewaySite,
-        listens: Callable[[IListeningPort, Listener], None],
-    ) -> None:
-        listening = listener.endpoint.listen(site)
-        listening.addCallbacks(
-            listens, self._cannot_listen, (listener,), {}, (listener,)
-        )
-
-    def _listens(self, port: IListeningPort, listener: Listener) -> None:
-        self._ports.append(port)
-        address = listener.address_of(port)
-        _log.info("listening on {address}", address=address)
-        if self._settings.dev and len(self._ports) == 1:
+    async def _listen(self) -> None:
+        opened = await self._ports.prepare(self._listeners)
+        self._ports.switch(self._listeners, opened, self._certificate)
+        for one in opened:
+            _log.info("listening on {address}", address=one.address)
+        settings, monitoring = self._current.settings, self._monitoring
+        if settings.dev:
+            banner = _dev_banner(settings, opened[0].address)
             # twistd turns sys.stdout into the log; this is for the person in front.
-            print(_dev_banner(self._settings, address), file=sys.__stdout__, flush=True)
+            print(banner, file=sys.__stdout__, flush=True)
+        if monitoring.listener is not None:
+            port = await open_port(monitoring.listener, monitoring.site)
+            monitoring.listens(port, monitoring.listener)
 
-    def _cannot_listen(self, failure: Failure, listener: Listener) -> None:
-        error = failure.value
-        if isinstance(error, CannotListenError):
-            error = error.socketError
-        if not isinstance(error, OSError):
-            error = OSError(0, failure.getErrorMessage())
-        line = f"moltbot-gateway: {in_use(listener, error)}"
+    def _cannot_listen(self, failure: Failure) -> None:
+        failure.trap(StartRefused)
+        line = f"moltbot-gateway: {failure.value}"
         print(line, file=sys.__stderr__, flush=True)
         self._deaf = True
         if self._started:

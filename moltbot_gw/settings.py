@@ -20,6 +20,7 @@ from moltbot_gw.config import (
     ConfigError,
     LoadedConfig,
     Secret,
+    credential_files,
     load_config,
     read_secret,
     state_dir,
@@ -69,7 +70,7 @@ class Settings:
     """Everything that building the gateway needs.
 
     *token_file* is where the secret can be read by its owner, if it was generated.
-    *port* 0 asks the system for a free one.
+    *port* 0 asks the system for a free one.  *files* are all that were read.
     """
 
     config: Config
@@ -86,6 +87,14 @@ class Settings:
     enabled: bool
     dev: bool
     token_file: Path | None
+    files: tuple[Path, ...] = attrs.field(default=(), eq=False)
+
+
+@attrs.define(eq=False)
+class Current:
+    """The settings in force, for who builds things; a reload brings others."""
+
+    settings: Settings
 
 
 def load_settings(
@@ -98,8 +107,22 @@ def load_settings(
     try:
         loaded = load_config(environ, home, path=path)
     except ConfigError as error:
-        raise StartRefused(str(error)) from None
-    config, state = loaded.config, state_dir(environ, home)
+        raise StartRefused(str(error), error.files) from None
+    files = _files_of(loaded)
+    try:
+        return _settings_of(options, loaded, home, state_dir(environ, home), files)
+    except StartRefused as refusal:
+        raise StartRefused(str(refusal), files) from None
+
+
+def _settings_of(
+    options: CommandLine,
+    loaded: LoadedConfig,
+    home: Path,
+    state: Path,
+    files: tuple[Path, ...],
+) -> Settings:
+    config = loaded.config
     if config.gateway.mode == "remote":
         raise StartRefused(
             'gateway.mode is "remote": this machine is set up as a client of another'
@@ -123,7 +146,20 @@ def load_settings(
         enabled=options.dev or config.gateway.http.endpoints.chat_completions.enabled,
         dev=options.dev,
         token_file=token_file,
+        files=files,
     )
+
+
+def _files_of(loaded: LoadedConfig) -> tuple[Path, ...]:
+    """Return all files whose content the settings depend upon."""
+    auth = loaded.config.gateway.auth
+    named = [Path(name) for name in (auth.token_file, auth.password_file) if name]
+    authorities = [
+        Path(entry.ca_file)
+        for entry in loaded.config.models.providers.values()
+        if entry.ca_file
+    ]
+    return (*loaded.files, *credential_files(loaded.environ), *named, *authorities)
 
 
 def _find_port(options: CommandLine, loaded: LoadedConfig) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -100,11 +101,13 @@ def makeService(options: Options) -> IService:
 
     keep_steady(reactor)
     try:
-        settings = _settings_of(options)
+        reread = _reader_of(options)
+        settings = reread()
         rules = build_log_rules(settings)
         service = build_gateway(
             settings,
             reactor,
+            reread,
             log_rules=rules,
             log_target=find_log_target(
                 options.parent or {},
@@ -127,21 +130,39 @@ def _refuse(why: str) -> NoReturn:
 
 
 def _catch_signals(reactor: Any, service: GatewayService) -> None:
-    """Make SIGTERM, SIGINT and SIGHUP stop the reactor, and twistd end with 0.
+    """Make SIGTERM and SIGINT stop the reactor, and twistd end with 0; SIGHUP reload.
 
-    The first one drains, the second does not wait any longer.
+    The first one drains, the second does not wait any longer.  A SIGHUP because our
+    terminal was closed stops, too: nobody is left to see us.
 
     By itself twistd kills itself again by the same signal at the end, which looks like
     a crash; before the reactor runs, a Deferred may swallow KeyboardInterrupt; and
-    SIGHUP (a terminal that closes) would end the process without any of our steps.
+    SIGHUP would end the process without any of our steps.
     """
+    had_terminal = _has_terminal()
 
     def stop(number: int, _: object) -> None:
         reactor.callFromThread(_stop, reactor, service)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    def hang_up(number: int, _: object) -> None:
+        if had_terminal and not _has_terminal():
+            stop(number, None)
+        else:
+            reactor.callFromThread(service.reload)
+
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: hang_up}
+    for number, handler in handlers.items():
+        # An ignored one (nohup) stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+            signal.signal(number, handler)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _stop(reactor: Any, service: GatewayService) -> None:
@@ -151,7 +172,7 @@ def _stop(reactor: Any, service: GatewayService) -> None:
         service.hurry()
 
 
-def _settings_of(options: Options) -> Settings:
+def _reader_of(options: Options) -> Callable[[], Settings]:
     given = CommandLine(
         config=options["config"],
         port=options["port"],
@@ -162,4 +183,5 @@ def _settings_of(options: Options) -> Settings:
         endpoints=options["endpoints"],
         dev=bool(options["dev"]),
     )
-    return load_settings(given, os.environ, Path.home())
+    environ, home = dict(os.environ), Path.home()
+    return lambda: load_settings(given, environ, home)

@@ -26,14 +26,19 @@ VALID_DAYS = 3650
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
+def tls_files(tls: GatewayTls, state: Path) -> tuple[Path, Path]:
+    """Return where the certificate and its key are, or will be."""
+    folder = state / "gateway" / "tls"
+    certificate = Path(tls.cert_path or folder / "gateway-cert.pem")
+    return certificate, Path(tls.key_path or folder / "gateway-key.pem")
+
+
 def server_tls_options(tls: GatewayTls, state: Path) -> CertificateOptions:
     """Return the TLS settings for ``gateway.tls``: TLS 1.2 or later, chain included.
 
     Raises ``StartRefused`` when the files are missing or unreadable.
     """
-    folder = state / "gateway" / "tls"
-    certificate = Path(tls.cert_path or folder / "gateway-cert.pem")
-    key = Path(tls.key_path or folder / "gateway-key.pem")
+    certificate, key = tls_files(tls, state)
     if not certificate.exists() and not key.exists() and tls.auto_generate:
         try:
             _generate(certificate, key)

@@ -34,6 +34,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "tooling",
             "sdnotify",
             "supervision",
+            "reloadstatus",
         }
     ),
     frozenset({"agents", "sessions", "providers", "devices", "fetching"}),
@@ -43,7 +44,6 @@ FLOORS: tuple[frozenset[str], ...] = (
             "tap",
             "logtarget",
             "service",
-            "keywatch",
             "settings",
             "listening",
             "statelock",
@@ -54,6 +54,12 @@ FLOORS: tuple[frozenset[str], ...] = (
             "monitored",
             "cli",
             "inherited",
+            "changing",
+            "httpbuilding",
+            "ports",
+            "providershelf",
+            "reloading",
+            "watching",
         }
     ),
 )

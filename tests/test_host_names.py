@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moltbot_gw.building import _host_names
+from moltbot_gw.httpbuilding import _host_names
 from moltbot_gw.settings import CommandLine, load_settings
 
 OWN = "Box-7"

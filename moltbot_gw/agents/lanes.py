@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import attrs
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 
@@ -31,6 +32,13 @@ class Lane:
         self._limit = limit
         self._taken = 0
         self._waiting: deque[Deferred[None]] = deque()
+
+    def resize(self, limit: int) -> None:
+        """Have *limit* slots from now on; who holds one keeps it."""
+        self._limit = limit
+        while self._waiting and self._taken < limit:
+            self._taken += 1
+            self._waiting.popleft().callback(None)
 
     @property
     def waiting(self) -> int:
@@ -62,7 +70,7 @@ class Lane:
 
     def release(self) -> None:
         """Give a slot back; the one that waits longest gets it."""
-        if self._waiting:
+        if self._waiting and self._taken <= self._limit:
             self._waiting.popleft().callback(None)
         else:
             self._taken -= 1
@@ -73,21 +81,32 @@ class Lane:
             self._waiting.popleft().errback(error)
 
 
-class Lanes:
-    """All lanes of the gateway; a session's lane exists only while it is in use.
+@attrs.frozen(kw_only=True)
+class LaneLimits:
+    """How many run at once, and how many wait.
 
     *max_waiting* bounds the runs that wait anywhere, *max_waiting_per_session* those
     that wait for the same session.
     """
 
-    def __init__(
-        self, *, max_concurrent: int, max_waiting: int, max_waiting_per_session: int
-    ) -> None:
-        self._main = Lane(max_concurrent)
+    max_concurrent: int
+    max_waiting: int
+    max_waiting_per_session: int
+
+
+class Lanes:
+    """All lanes of the gateway; a session's lane exists only while it is in use."""
+
+    def __init__(self, limits: LaneLimits) -> None:
+        self._limits = limits
+        self._main = Lane(limits.max_concurrent)
         self._sessions: dict[str, Lane] = {}
         self._admitted = 0
-        self._max_admitted = max_concurrent + max_waiting
-        self._max_waiting_per_session = max_waiting_per_session
+
+    def resize(self, limits: LaneLimits) -> None:
+        """Go by other limits; who runs or waits already is not turned away."""
+        self._limits = limits
+        self._main.resize(limits.max_concurrent)
 
     @property
     def idle(self) -> bool:
@@ -107,9 +126,9 @@ class Lanes:
         one of the others already.
         """
         lane = self._sessions.get(session_key)
-        if lane is not None and lane.waiting >= self._max_waiting_per_session:
+        if lane is not None and lane.waiting >= self._limits.max_waiting_per_session:
             raise self._full("this session")
-        if self._admitted >= self._max_admitted:
+        if self._admitted >= self._limits.max_concurrent + self._limits.max_waiting:
             raise self._full("this gateway")
         if lane is None:
             lane = self._sessions[session_key] = Lane(limit=1)

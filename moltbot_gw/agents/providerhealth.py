@@ -10,7 +10,7 @@ same reason an answer that was under way before an outage does not end it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import attrs
 import msgspec
@@ -68,10 +68,16 @@ class _Record:
     outage: int = 0
 
 
+@attrs.define
+class _Attempts:
+    count: int = 0
+
+
 class ProviderHealth:
     """The state of each provider; there are no others than *providers*, in lower case.
 
-    The key of a record is a provider because each has one API key here.
+    The key of a record is a provider because each has one API key here.  Of those that
+    are *kept* from the health *before* a reload, all that is known stays known.
     """
 
     def __init__(
@@ -81,17 +87,23 @@ class ProviderHealth:
         policy: CooldownPolicy,
         clock: IReactorTime,
         unix_time: Callable[[], float],
+        before: ProviderHealth | None = None,
+        kept: Collection[str] = (),
     ) -> None:
         self._records = {name: _Record() for name in providers}
         self._policy = policy
         self._clock = clock
         self._unix_time = unix_time
-        self._attempts = 0
+        self._attempts = _Attempts()
+        if before is not None:
+            # Shared, not copied: runs under way still report to the one before.
+            self._attempts = before._attempts
+            self._records |= {name: before._records[name] for name in kept}
 
     def begin(self) -> int:
         """Return the number of an attempt that begins now."""
-        self._attempts += 1
-        return self._attempts
+        self._attempts.count += 1
+        return self._attempts.count
 
     def succeeded(self, provider: str, attempt: int) -> None:
         """The *attempt* at *provider* brought a whole answer."""
@@ -117,7 +129,7 @@ class ProviderHealth:
         rest = float(error.retry_after or 0)
         if attempt > record.outage:
             rest = max(rest, self._step(provider, record, reason, now))
-            record.outage = self._attempts
+            record.outage = self._attempts.count
         record.failed_at = now
         if now + rest > record.until:
             record.until, record.reason = now + rest, reason

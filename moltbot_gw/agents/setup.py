@@ -27,7 +27,9 @@ class AgentSetup:
 
     A run keeps the one that it began with.  *fresh_after_ms* maps a store key to the
     time (Unix ms) before which its session counts as too old; *prepare_workspace* never
-    raises; *verbose* is the level of sessions that have none of their own.
+    raises; *verbose* is the level of sessions that have none of their own; with
+    *global_scope* all clients share one conversation.  *with_keys* says of each
+    configured provider whether it has an API key.
     """
 
     roster: Roster
@@ -41,6 +43,8 @@ class AgentSetup:
     toolbox: Toolbox = attrs.Factory(Toolbox)
     tool_limits: ToolLimits = attrs.Factory(ToolLimits)
     verbose: str | None = None
+    global_scope: bool = False
+    with_keys: Mapping[str, bool] = attrs.Factory(dict)
     _prompts: Mapping[str, PromptBuilder] = attrs.field(init=False)
 
     @_prompts.default

@@ -21,7 +21,7 @@ from moltbot_gw.config.keypath import (
 from moltbot_gw.config.refusal import EditRefused
 from moltbot_gw.config.source import parse_text
 
-_RESTART = "Restart the gateway to apply."
+_APPLIES = "A running gateway applies it by itself."
 
 
 @click.group()
@@ -109,7 +109,7 @@ def set_value(
         file.set_value(names, parsed)
     except (EditRefused, KeyPathError) as error:
         raise _refused(file, error) from None
-    write(f"Updated {path}. {_RESTART}")
+    write(f"Updated {path}. {_APPLIES}")
 
 
 @config.command()
@@ -124,7 +124,7 @@ def unset(surroundings: Surroundings, /, path: str) -> None:
         raise _refused(file, error) from None
     if outcome is None:
         raise Failure(f"Config path not found: {path}")
-    write(f"Removed {path}. {_RESTART}")
+    write(f"Removed {path}. {_APPLIES}")
 
 
 def _file(surroundings: Surroundings) -> ConfigFile:

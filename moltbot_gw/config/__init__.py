@@ -39,7 +39,7 @@ from .model_gateway import (
     Limits,
 )
 from .model_keys import AuthKey, KeyScope, TrustedProxy, parse_instant
-from .model_others import Cooldowns, Env, Logging
+from .model_others import Assistant, Cooldowns, Env, Logging
 from .model_providers import Compat, Cost, ModelEntry, Models, ProviderEntry
 from .model_session import Reset, ResetByType, Session
 from .model_tools import AgentToAgent, WebFetch
@@ -54,6 +54,7 @@ from .secretfile import (
     GATEWAY_PASSWORD,
     GATEWAY_TOKEN,
     BadSecretFile,
+    credential_files,
     read_secret,
 )
 from .snapshot import Snapshot, issues_to_wire
@@ -95,6 +96,7 @@ __all__ = [
     "Reset",
     "ResetByType",
     "AgentToAgent",
+    "Assistant",
     "Cooldowns",
     "WebFetch",
     "Env",
@@ -103,6 +105,7 @@ __all__ = [
     "Unread",
     "read_secret",
     "BadSecretFile",
+    "credential_files",
     "GATEWAY_TOKEN",
     "GATEWAY_PASSWORD",
     "decode_hook",

@@ -17,6 +17,9 @@ from dotenv import dotenv_values
 from .secretfile import read_credentials
 from .source import find_text
 
+ENV_FILE = ".env"
+"""In the state directory."""
+
 ENV_SETTINGS = ("vars", "shellEnv")
 """Keys of the ``env`` block that are not themselves variables."""
 
@@ -31,7 +34,7 @@ def load_environ(environ: Mapping[str, str], state: Path) -> dict[str, str]:
     """
     credentials = read_credentials(environ)
     given = {k: v for k, v in environ.items() if v.strip() or k not in credentials}
-    text = find_text(state / ".env")
+    text = find_text(state / ENV_FILE)
     found = dotenv_values(stream=io.StringIO(text or ""), interpolate=False)
     kept = {k: v for k, v in found.items() if v is not None}
     return {**kept, **credentials, **given}

@@ -45,12 +45,19 @@ class Fault(NamedTuple):
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; *issues* has at least one reason."""
+    """The configuration cannot be used; *issues* has at least one reason.
 
-    def __init__(self, path: Path, issues: tuple[Issue, ...]) -> None:
+    *files* are those that were read for it, as far as they are known.
+    """
+
+    def __init__(
+        self, path: Path, issues: tuple[Issue, ...], files: tuple[Path, ...] = ()
+    ) -> None:
         super().__init__(path, issues)
         self.path = path
         self.issues = issues
+        named = (issue.file for issue in issues if issue.file is not None)
+        self.files = tuple(dict.fromkeys((path, *files, *named)))
 
     def __str__(self) -> str:
         heading = one_line(f"Invalid config at {self.path}:")

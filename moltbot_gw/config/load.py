@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .environ import ENV_SETTINGS, add_env_block, load_environ
+from .environ import ENV_FILE, ENV_SETTINGS, add_env_block, load_environ
 from .include import Document, read_document
 from .issues import ConfigError, Fault, Issue, Place, dotted
 from .legacy import find_later, find_legacy
@@ -30,7 +30,7 @@ class LoadedConfig:
     *exists* is False when there is no file at *path* and everything is default.
     *environ* is the environment with ``.env`` and the ``env`` block: API keys are
     looked up here.  *notices* are lines for the log, one per part that has no effect.
-    *files* are *path* and what it includes.
+    *files* are *path*, what it includes, and ``.env``, whether they are there or not.
     """
 
     config: Config
@@ -61,20 +61,30 @@ def load_config(
     """
     main = path or config_path(environ, home)
     document = read_document(main)
+    state = state_dir(environ, home)
     if document is not None:
-        checked = check_document(document, main, environ, home)
+        files = (*document.texts, state / ENV_FILE)
+        try:
+            checked = check_document(document, main, environ, home)
+        except ConfigError as error:
+            raise ConfigError(error.path, error.issues, files) from None
         return LoadedConfig(
             config=checked.config,
             path=main,
             exists=True,
             environ=checked.environ,
             notices=find_notices(checked.tree),
-            files=tuple(document.texts),
+            files=files,
         )
     if path is not None:
         raise ConfigError(main, (Issue("", "the file does not exist", main),))
-    variables = load_environ(environ, state_dir(environ, home))
-    return LoadedConfig(config=Config(), path=main, exists=False, environ=variables)
+    return LoadedConfig(
+        config=Config(),
+        path=main,
+        exists=False,
+        environ=load_environ(environ, state),
+        files=(main, state / ENV_FILE),
+    )
 
 
 def check_document(

@@ -62,6 +62,19 @@ def read_credentials(environ: Mapping[str, str]) -> dict[str, str]:
     raise ConfigError(place, (issue,))
 
 
+def credential_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the files of ``read_credentials``, and their folder before them."""
+    folder = environ.get(_FOLDER)
+    if not folder:
+        return ()
+    place = Path(folder)
+    try:
+        names = sorted(filter(_is_ours, os.listdir(place)))[:MAX_CREDENTIALS]
+    except OSError:
+        names = []
+    return (place, *(place / name for name in names))
+
+
 def _is_ours(name: str) -> bool:
     own = name in (GATEWAY_TOKEN, GATEWAY_PASSWORD)
     return own or _VARIABLE.fullmatch(name) is not None

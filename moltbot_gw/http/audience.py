@@ -38,9 +38,15 @@ class Audience:
         grace_seconds: float,
     ) -> None:
         self._clock = clock
+        self._in_grace: OrderedDict[Run, _Grace] = OrderedDict()
+        self.change(on_disconnect, grace_seconds)
+
+    def change(
+        self, on_disconnect: Literal["cancel", "grace", "finish"], grace_seconds: float
+    ) -> None:
+        """Do otherwise from now on; who is waited for already keeps his time."""
         self._on_disconnect = on_disconnect
         self._grace_seconds = grace_seconds
-        self._in_grace: OrderedDict[Run, _Grace] = OrderedDict()
 
     def join(self, run: Run) -> None:
         """A client that started *run*, or repeats what started it, waits for it."""

@@ -28,8 +28,7 @@ from moltbot_gw.errors import (
 from moltbot_gw.http.answers import raw_error
 from moltbot_gw.http.chunks import StrictChunks
 from moltbot_gw.http.deadline import Deadline
-from moltbot_gw.http.gate import Gatekeeper, not_ascii, request_id_of, too_large
-from moltbot_gw.http.timeouts import Timeouts
+from moltbot_gw.http.gate import not_ascii, request_id_of, too_large
 from moltbot_gw.stall import StallWatch, limit_send_buffer
 
 if TYPE_CHECKING:
@@ -69,12 +68,8 @@ class GatewayChannel(HTTPChannel):
     transport: Any  # TCP or TLS
     requests: list[GatewayRequest]
 
-    def __init__(
-        self, gate: Gatekeeper, timeouts: Timeouts, clock: IReactorTime
-    ) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         super().__init__()
-        self._gate = gate
-        self._timeouts = timeouts
         self._clock = clock
         self._deadline = Deadline(clock, self._expired)
         self._is_stranger = True
@@ -92,9 +87,16 @@ class GatewayChannel(HTTPChannel):
         self.site.opened(self)
         limit_send_buffer(self.transport)
         self._stall_watch = StallWatch(
-            self.transport, self._clock, self._timeouts.stall, self._stalled
+            self.transport,
+            self._clock,
+            self.site.policy.timeouts.stall,
+            self._stalled,
         )
-        self._deadline.set(self._timeouts.header)
+        self._deadline.set(self.site.policy.timeouts.header)
+
+    @property
+    def _idle_seconds(self) -> float:
+        return self.site.policy.timeouts.idle_of(self._is_stranger)
 
     def dataReceived(self, data: bytes) -> None:
         if self._successor is not None:
@@ -179,7 +181,7 @@ class GatewayChannel(HTTPChannel):
     def _begin_head(self) -> None:
         if not self._in_head:
             self._in_head = True
-            self._deadline.set(self._timeouts.header)
+            self._deadline.set(self.site.policy.timeouts.header)
 
     def headerReceived(self, line: bytes) -> bool:
         name, _, value = line.partition(b":")
@@ -232,13 +234,13 @@ class GatewayChannel(HTTPChannel):
             # Makes our caller wait for a body, which ``rawDataReceived`` then drops.
             self.length = None
             return
-        self._deadline.set(None if self.length == 0 else self._timeouts.body)
+        self._deadline.set(None if self.length == 0 else self.site.policy.timeouts.body)
         self._wire_bytes = 0
         super().allHeadersReceived()
 
     def _admit(self, request: GatewayRequest) -> None:
         headers = request.requestHeaders
-        gate = self._gate
+        gate = self.site.policy.gate
         request.cors_origin = gate.cors.allowed_origin(headers)
         gate.check_target(self._path, self._version, headers, request.find_peer)
         request.route = gate.route(
@@ -282,7 +284,7 @@ class GatewayChannel(HTTPChannel):
             # Nothing but unsent bytes keeps the connection from closing.
             self._stall_watch.start()
         elif not self._waitingForTransport:
-            self._deadline.set(self._timeouts.idle_of(self._is_stranger))
+            self._deadline.set(self._idle_seconds)
         super().requestDone(request)
 
     def pauseProducing(self) -> None:
@@ -294,7 +296,7 @@ class GatewayChannel(HTTPChannel):
         self._stall_watch.stop()
         if not self.requests and not self._refused and not self._in_head:
             # The answer was finished while its end still lay here (twisted#12498).
-            self._deadline.set(self._timeouts.idle_of(self._is_stranger))
+            self._deadline.set(self._idle_seconds)
         super().resumeProducing()
 
     def refuse(self, error: GatewayError) -> None:

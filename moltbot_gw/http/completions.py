@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from moltbot_gw.agents.ids import new_uuid
@@ -26,11 +27,20 @@ from moltbot_gw.wire.chat_response import ChunkRenderer, render_completion
 DEFAULT_MODEL_NAME = "moltbot"
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class CompletionOptions:
+    """What a configuration says of completions; *keep_alive* in seconds."""
+
+    pictures: Pictures
+    keep_alive: float
+
+
 class CompletionsHandler:
     """Answers completions.
 
     The run belongs to the agent service, not to the request: when the client goes, this
     handler is cancelled, and the *audience* decides what becomes of the run.
+    *options* may be replaced at any time; a request keeps those that it began with.
     """
 
     def __init__(
@@ -38,62 +48,62 @@ class CompletionsHandler:
         *,
         agents: AgentService,
         clock: IReactorTime,
-        pictures: Pictures,
         audience: Audience,
-        keep_alive: float,
-        global_scope: bool,
+        options: CompletionOptions,
     ) -> None:
         self._agents = agents
         self._clock = clock
-        self._pictures = pictures
         self._audience = audience
-        self._keep_alive = keep_alive
-        self._global_scope = global_scope
+        self.options = options
 
     async def post(self, request: GatewayRequest) -> bytes | None:
         """Return the body of the answer; None when it was streamed already."""
-        chat, key = self._read(request)
+        options = self.options
+        chat, key = _read(request, options.pictures)
         wants_ids = wants_event_ids(request)
-        run = await self._start(request, chat, key)
+        run = await self._start(request, chat, key, options.pictures)
         self._audience.join(run)
         try:
             if chat.stream:
                 # A replay has a log of its own, to which nobody can attach.
                 reading = Reading(event_ids=wants_ids and not run.is_replay)
-                await self._stream(request, chat, run, reading)
+                stream = SSEStream(
+                    request,
+                    _renderer(chat, run),
+                    self._clock,
+                    options.keep_alive,
+                    reading,
+                )
+                await stream.serve(run)
                 return None
             return await self._complete(request, chat, run)
         finally:
             # After a whole answer the run has ended, and this does nothing.
             self._audience.leave(run)
 
-    def _read(
-        self, request: GatewayRequest
-    ) -> tuple[ChatRequest, IdempotencyKey | None]:
-        """Return what is asked for, and its key; nobody keeps the body itself."""
-        body = request.take_body()
-        chat = parse_chat_request(body, remote_images=self._pictures.allow_remote)
-        name = request.principal.name
-        return chat, find_key(request.requestHeaders, body, name)
-
     async def _start(
-        self, request: GatewayRequest, chat: ChatRequest, key: IdempotencyKey | None
+        self,
+        request: GatewayRequest,
+        chat: ChatRequest,
+        key: IdempotencyKey | None,
+        pictures: Pictures,
     ) -> Run:
+        setup = self._agents.setup
         target = find_target(
             request.requestHeaders,
             chat,
-            self._agents.roster,
-            global_scope=self._global_scope,
+            setup.roster,
+            global_scope=setup.global_scope,
             principal=request.principal,
         )
-        agent = self._agents.roster.agents[target.agent_id]
+        agent = setup.roster.agents[target.agent_id]
         model = target.model or agent.model
         if chat.image_path is not None and not model.accepts_images:
             raise InvalidRequest(
                 f"{chat.image_path}: the model of agent {agent.id} takes no images.",
                 param=chat.image_path,
             )
-        messages = await self._pictures.settle(chat)
+        messages = await pictures.settle(chat)
         run_id = f"chatcmpl_{new_uuid()}"
         run = await self._agents.start_or_join(
             RunRequest(
@@ -127,18 +137,6 @@ class CompletionsHandler:
         headers.setRawHeaders(b"X-Moltbot-Session-Key", [session])
         return run
 
-    async def _stream(
-        self, request: GatewayRequest, chat: ChatRequest, run: Run, reading: Reading
-    ) -> None:
-        renderer = ChunkRenderer(
-            completion_id=run.run_id,
-            created=run.created,
-            model=_echo(chat),
-            include_usage=chat.include_usage,
-        )
-        stream = SSEStream(request, renderer, self._clock, self._keep_alive, reading)
-        await stream.serve(run)
-
     async def _complete(
         self, request: GatewayRequest, chat: ChatRequest, run: Run
     ) -> bytes:
@@ -157,6 +155,24 @@ class CompletionsHandler:
             outcome=outcome,
         )
         return prepare_json(request, body)
+
+
+def _read(
+    request: GatewayRequest, pictures: Pictures
+) -> tuple[ChatRequest, IdempotencyKey | None]:
+    """Return what is asked for, and its key; nobody keeps the body itself."""
+    body = request.take_body()
+    chat = parse_chat_request(body, remote_images=pictures.allow_remote)
+    return chat, find_key(request.requestHeaders, body, request.principal.name)
+
+
+def _renderer(chat: ChatRequest, run: Run) -> ChunkRenderer:
+    return ChunkRenderer(
+        completion_id=run.run_id,
+        created=run.created,
+        model=_echo(chat),
+        include_usage=chat.include_usage,
+    )
 
 
 def _echo(chat: ChatRequest) -> str:

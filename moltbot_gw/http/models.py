@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moltbot_gw.agents.roster import Roster
+from moltbot_gw.agents.service import AgentService
 from moltbot_gw.errors import ModelNotFound
 from moltbot_gw.http.answers import prepare_json
 from moltbot_gw.http.request import GatewayRequest
@@ -10,10 +10,10 @@ from moltbot_gw.wire.chat_response import render_model, render_models
 
 
 class ModelsHandler:
-    """Answers from the roster; *created* is the start of the process (Unix seconds)."""
+    """Tells of *agents*; *created* is the start of the process (Unix seconds)."""
 
-    def __init__(self, roster: Roster, created: int) -> None:
-        self._roster = roster
+    def __init__(self, agents: AgentService, created: int) -> None:
+        self._agents = agents
         self._created = created
 
     def get_list(self, request: GatewayRequest) -> bytes:
@@ -21,14 +21,14 @@ class ModelsHandler:
 
         A named key sees the agents that it may use.
         """
-        may_use = request.principal.may_use
-        names = ["moltbot"] if may_use(self._roster.default_id) else []
-        names += [f"moltbot:{agent}" for agent in self._roster.agents if may_use(agent)]
+        may_use, roster = request.principal.may_use, self._agents.roster
+        names = ["moltbot"] if may_use(roster.default_id) else []
+        names += [f"moltbot:{agent}" for agent in roster.agents if may_use(agent)]
         return prepare_json(request, render_models(names, self._created))
 
     def get_one(self, request: GatewayRequest, name: str) -> bytes:
         """Return one model, by any name that a request may use for it."""
-        roster = self._roster
+        roster = self._agents.roster
         agent_id = roster.default_id if name == "moltbot" else roster.from_model(name)
         if agent_id is not None:
             request.principal.check_agent(agent_id, "model")

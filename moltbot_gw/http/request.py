@@ -54,16 +54,16 @@ class GatewayRequest(server.Request):
     def find_peer(self) -> Peer:
         """Return who sent this request."""
         host = getattr(self.channel.transport.getPeer(), "host", None)
-        site = self.channel.site
+        policy = self.channel.site.policy
         return find_peer(
-            host, self.requestHeaders, site.trusted_proxies, site.user_header
+            host, self.requestHeaders, policy.trusted_proxies, policy.user_header
         )
 
     @property
     def is_proxied(self) -> bool:
         """Whether one of the trusted proxies has brought this request."""
         host = getattr(self.channel.transport.getPeer(), "host", "")
-        return plain_address(host) in self.channel.site.trusted_proxies
+        return plain_address(host) in self.channel.site.policy.trusted_proxies
 
     def gotLength(self, length: int | None) -> None:
         """Keep the body in memory, never in a file; the gate has set its limit."""

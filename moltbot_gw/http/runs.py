@@ -32,7 +32,10 @@ def is_his(request: GatewayRequest, run: Run) -> bool:
 
 
 class RunsHandler:
-    """Answers for runs by their id; one that *may_see* hides is as good as unknown."""
+    """Answers for runs by their id; one that *may_see* hides is as good as unknown.
+
+    *keep_alive* returns the seconds between two signs of life.
+    """
 
     def __init__(
         self,
@@ -40,7 +43,7 @@ class RunsHandler:
         agents: AgentService,
         clock: IReactorTime,
         audience: Audience,
-        keep_alive: float,
+        keep_alive: Callable[[], float],
         may_see: MaySee,
     ) -> None:
         self._agents = agents
@@ -94,7 +97,7 @@ class RunsHandler:
             model=f"moltbot:{run.agent_id}" if run.echo is None else run.echo,
             include_usage=run.wants_usage,
         )
-        stream = SSEStream(request, renderer, self._clock, self._keep_alive, reading)
+        stream = SSEStream(request, renderer, self._clock, self._keep_alive(), reading)
         await stream.serve(run)
 
     def _find(self, request: GatewayRequest, run_id: str) -> Run:

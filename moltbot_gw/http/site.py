@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -15,10 +14,10 @@ from moltbot_gw.errors import GatewayError
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.channel import GatewayChannel
 from moltbot_gw.http.crowd import Crowd
-from moltbot_gw.http.gate import NOBODY, Gatekeeper
+from moltbot_gw.http.gate import NOBODY
+from moltbot_gw.http.policy import SitePolicy
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import Route
-from moltbot_gw.http.timeouts import Timeouts
 from moltbot_gw.tallies import Counts
 
 
@@ -38,6 +37,7 @@ class GatewaySite(Site):
     *streams* are the event streams that are open.  Since the start *answers* counts
     requests by route (``-`` for none) and status, *stalled* the connections that were
     cut because their client took nothing, *crowded_out* those that were one too many.
+    *policy* may be replaced at any time.
     """
 
     noisy = False
@@ -47,28 +47,22 @@ class GatewaySite(Site):
         self,
         resource: IResource,
         *,
-        gate: Gatekeeper,
-        timeouts: Timeouts,
+        policy: SitePolicy,
         clock: IReactorTime,
         access_log: AccessLog,
         max_connections: int = 2**31,
-        max_connections_per_address: int = 2**31,
-        trusted_proxies: Container[str] = (),
-        user_header: str | None = None,
     ) -> None:
         super().__init__(
             resource, timeout=None, reactor=clock, parsePOSTFormSubmission=False
         )
-        self.trusted_proxies = trusted_proxies
-        self.user_header = user_header
-        self._gate = gate
-        self._timeouts = timeouts
+        self.policy = policy
         self._clock = clock
         self._access_log = access_log
         self._crowd = Crowd(
             most=max_connections,
-            most_per_address=max_connections_per_address,
-            trusted=self.trusted_proxies,
+            # Who is counted must be counted by the same rule when he goes.
+            most_per_address=policy.max_connections_per_address,
+            trusted=policy.trusted_proxies,
             clock=clock,
         )
         self._channels: dict[GatewayChannel, object] = {}
@@ -83,7 +77,7 @@ class GatewaySite(Site):
         if not self._crowd.admits(getattr(addr, "host", None)):
             self.crowded_out += 1
             return None
-        channel = GatewayChannel(self._gate, self._timeouts, self._clock)
+        channel = GatewayChannel(self._clock)
         channel.factory = self
         channel.site = self
         channel.requestFactory = self.requestFactory

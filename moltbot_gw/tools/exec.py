@@ -64,7 +64,7 @@ def exec_tools(
     config: Callable[[], Config],
     approvals: Approvals,
     allowlist: Allowlist,
-    environ: Mapping[str, str],
+    environ: Callable[[], Mapping[str, str]],
     home: Path,
     reactor: Any,
     unix_time: Callable[[], float],
@@ -72,7 +72,7 @@ def exec_tools(
 ) -> ExecTools:
     """Return the two tools.
 
-    *config* returns the configuration in force; *environ* is the gateway's own
+    *config* returns the configuration in force, *environ* the gateway's own
     environment, of which commands get what is not secret; *home* is the user's folder.
     *tell* gets a session's key (the store's) and
     one line whenever a command ends that nobody waits for.
@@ -103,7 +103,7 @@ class Exec:
         settings: Callable[[str], ExecSettings],
         permission: Permission,
         sessions: Sessions,
-        environ: Mapping[str, str],
+        environ: Callable[[], Mapping[str, str]],
         home: Path,
         reactor: Any,
     ) -> None:
@@ -137,7 +137,7 @@ class Exec:
         check_environ(params.env)
         folder = self._folder(params, context)
         environ = base_environ(
-            self._environ, passed=settings.passed, prepend=settings.prepend
+            self._environ(), passed=settings.passed, prepend=settings.prepend
         )
         permitted = await self._permission.check(
             Wish(
@@ -230,7 +230,7 @@ class Exec:
     ) -> Launch:
         program, words = permitted.program, permitted.words
         if program is None:
-            program = _shell(self._environ)
+            program = _shell(self._environ())
             words = (os.path.basename(program), "-c", params.command)
         if params.pty:
             environ.setdefault("TERM", "xterm-256color")

@@ -85,6 +85,7 @@ class Caller:
     """Who calls, after the handshake; *address* is None for a local client.
 
     *principal* is whose secret he brought; a paired device has its owner's.
+    *by_secret* is whether it was the shared secret that let it in.
     """
 
     conn_id: str
@@ -94,6 +95,7 @@ class Caller:
     device_id: str | None
     address: str | None
     principal: Principal = OWNER
+    by_secret: bool = False
 
     def may(self, right: Right) -> bool:
         """Whether an operator has the *right* (nodes have theirs by their role)."""

@@ -63,7 +63,7 @@ class Services:
     methods: MethodTable
     greet: Callable[[Admission], HelloOk]
     admitted: Callable[[Admission], None]
-    max_in_flight: int
+    max_in_flight: Callable[[], int]
     meters: Meters
 
 
@@ -183,7 +183,7 @@ class Connection:
 
     def call(self, frame: RequestFrame) -> None:
         """Do what *frame* asks, beside other calls; refuse one that is too many."""
-        if len(self._in_flight) >= self._services.max_in_flight:
+        if len(self._in_flight) >= self._services.max_in_flight():
             error = ErrorShape(
                 code="UNAVAILABLE",
                 message="too many requests in flight",

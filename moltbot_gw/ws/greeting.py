@@ -34,18 +34,18 @@ class Facts:
     config_path: str
     state_dir: str
     methods: tuple[str, ...]
-    session_defaults: SessionDefaults
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Greeter:
     """Makes the hello of each client.
 
-    *presence* and *health* return the states, *versions* their counters; *uptime* is in
-    seconds.
+    *session_defaults*, *presence* and *health* return what is true now, *versions* the
+    counters of the last two; *uptime* is in seconds.
     """
 
     facts: Facts
+    session_defaults: Callable[[], SessionDefaults]
     presence: Callable[[], list[Any]]
     health: Callable[[], Any]
     versions: Callable[[], StateVersion]
@@ -70,7 +70,7 @@ class Greeter:
                 uptime_ms=int(self.uptime() * 1000),
                 config_path=facts.config_path,
                 state_dir=facts.state_dir,
-                session_defaults=facts.session_defaults,
+                session_defaults=self.session_defaults(),
             ),
             auth=admission.grant,
             policy=Policy(

@@ -66,6 +66,15 @@ class Applicant:
     peer: Peer
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class Demands:
+    """What a client must bring: *kind* of the secret is ``token`` or ``password``."""
+
+    secret: SharedSecret
+    kind: str
+    control_ui: ControlUi
+
+
 @attrs.frozen(eq=False)
 class _Proof:
     """Whose secret the client has brought; *device_token* is his device's own."""
@@ -73,32 +82,34 @@ class _Proof:
     principal: Principal = OWNER
     device_token: str | None = None
 
+    @property
+    def by_secret(self) -> bool:
+        """Whether it is the shared one."""
+        return self.principal.is_owner and self.device_token is None
+
 
 class Doorkeeper:
     """Admits clients, or raises a ``Refusal``.
 
-    *kind* says what the secret is: ``token`` or ``password``.  *on_pairing_asked* is
-    told of each new request that somebody has to approve.
+    *demands* may be replaced at any time: nobody comes in by a secret that has been
+    replaced, not even who was being looked at then.  *on_pairing_asked* is told of each
+    new request that somebody has to approve.
     """
 
     def __init__(
         self,
         *,
-        secret: SharedSecret,
-        kind: str,
+        demands: Demands,
         keys: KeyRing,
         limiter: AuthLimiter,
         pairing: PairingStore,
-        control_ui: ControlUi,
         unix_time: Callable[[], float],
         on_pairing_asked: Callable[[PendingView], None],
     ) -> None:
-        self._secret = secret
-        self._kind = kind
+        self.demands = demands
         self._keys = keys
         self._limiter = limiter
         self._pairing = pairing
-        self._control_ui = control_ui
         self._unix_time = unix_time
         self._on_pairing_asked = on_pairing_asked
 
@@ -121,6 +132,8 @@ class Doorkeeper:
             grant, resolved = await self._pair(
                 params, role, scopes, public_key, proof.device_token, applicant
             )
+        if proof.by_secret and not self._has_secret(params):
+            raise self._unauthorized(params)  # the secret was replaced meanwhile
         caller = Caller(
             conn_id=applicant.conn_id,
             client=params.client,
@@ -129,6 +142,7 @@ class Doorkeeper:
             device_id=device_id,
             address=None if applicant.peer.is_local else applicant.peer.address,
             principal=proof.principal,
+            by_secret=proof.by_secret,
         )
         return Admission(caller=caller, params=params, grant=grant, resolved=resolved)
 
@@ -139,7 +153,10 @@ class Doorkeeper:
     ) -> str | None:
         """Return the public key of a device that proves itself; None without one."""
         client, device = params.client, params.device
-        if client.is_control_ui and self._control_ui.dangerously_disable_device_auth:
+        if (
+            client.is_control_ui
+            and self.demands.control_ui.dangerously_disable_device_auth
+        ):
             device = None
         if device is None:
             if client.is_control_ui and not self._skips_pairing(params):
@@ -175,7 +192,7 @@ class Doorkeeper:
 
     def _skips_pairing(self, params: ConnectParams) -> bool:
         """Whether this is the original's page, freed from devices by configuration."""
-        chosen = self._control_ui
+        chosen = self.demands.control_ui
         bypass = chosen.allow_insecure_auth or chosen.dangerously_disable_device_auth
         given = bool(params.auth.token or params.auth.password)
         return params.client.is_control_ui and bypass and given
@@ -192,14 +209,13 @@ class Doorkeeper:
     ) -> _Proof:
         """Check what the client brings."""
         auth, bucket = params.auth, applicant.peer.bucket
-        presented = auth.token if self._kind == "token" else auth.password
         if auth.token or auth.password:
             try:
                 self._limiter.check(bucket)
             except TooManyFailures as error:
                 wait = error.retry_after or 1
                 raise refusals.too_many_failures(error.message, wait) from None
-        if presented and self._secret.matches(presented.encode("utf-8", "replace")):
+        if self._has_secret(params):
             return _Proof()
         named = self._find_key(params, applicant.peer)
         if named is not None:
@@ -215,8 +231,19 @@ class Doorkeeper:
                 return _Proof(device_token=auth.token)
         if auth.token or auth.password:
             self._limiter.failed(bucket)
-        client = params.client
-        raise refusals.unauthorized(self._kind, bool(presented), client.id, client.mode)
+        raise self._unauthorized(params)
+
+    def _has_secret(self, params: ConnectParams) -> bool:
+        presented = self._presented(params).encode("utf-8", "replace")
+        return bool(presented) and self.demands.secret.matches(presented)
+
+    def _presented(self, params: ConnectParams) -> str:
+        auth = params.auth
+        return (auth.token if self.demands.kind == "token" else auth.password) or ""
+
+    def _unauthorized(self, params: ConnectParams) -> refusals.Refusal:
+        client, given = params.client, bool(self._presented(params))
+        return refusals.unauthorized(self.demands.kind, given, client.id, client.mode)
 
     def _find_key(self, params: ConnectParams, peer: Peer) -> Principal | None:
         """Return the named key that the client brings, or its proxy's user has."""
@@ -262,9 +289,8 @@ class Doorkeeper:
         try:
             decision = await to_the_end(self._ask(request, token))
         except TokenRevoked:
-            raise refusals.unauthorized(
-                self._kind, True, client.id, client.mode
-            ) from None
+            kind = self.demands.kind
+            raise refusals.unauthorized(kind, True, client.id, client.mode) from None
         except GatewayError as error:
             raise refusals.failed(error) from None
         if isinstance(decision, PairingRequired):

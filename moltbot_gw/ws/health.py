@@ -14,9 +14,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from moltbot_gw.agents.roster import Roster
+from moltbot_gw.agents.service import AgentService
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.reloadstatus import ReloadStatus
 from moltbot_gw.stored import SessionSummary
 from moltbot_gw.ws.rows import recent_row
 from moltbot_gw.ws.slots import Slots
@@ -38,25 +39,27 @@ class Health:
     """Makes the summary and remembers the last one.
 
     *broadcast* is called with ``"health"`` and each summary that was made; *version*
-    goes up before.  *store_path* is only shown.
+    goes up before.  *store_path* is only shown, *config* how the configuration is.
     """
 
     def __init__(
         self,
         *,
         store: ISessionStore,
-        roster: Roster,
+        agents: AgentService,
         clock: IReactorTime,
         unix_time: Callable[[], float],
         store_path: str,
         broadcast: Callable[[str, Any], None],
+        config: ReloadStatus,
     ) -> None:
         self._store = store
-        self._roster = roster
+        self._agents = agents
         self._clock = clock
         self._unix_time = unix_time
         self._store_path = store_path
         self._broadcast = broadcast
+        self._config = config
         self._making = Slots(1)
         self._made_at: float | None = None
         self.version = 1
@@ -90,6 +93,11 @@ class Health:
         finally:
             self._making.give_back()
 
+    def outdated(self) -> None:
+        """What the last summary says is no longer true: make another now."""
+        self._made_at = None
+        Deferred.fromCoroutine(self.refresh()).addErrback(_log_failure)
+
     def _is_older_than(self, seconds: float) -> bool:
         made_at = self._made_at
         return made_at is None or self._clock.seconds() - made_at >= seconds
@@ -98,7 +106,8 @@ class Health:
         began = self._clock.seconds()
         sessions = await self._store.list_sessions()
         now_ms = int(self._unix_time() * 1000)
-        default_id = self._roster.default_id
+        roster = self._agents.roster
+        default_id = roster.default_id
         agents = [
             {
                 "agentId": agent.id,
@@ -107,12 +116,13 @@ class Health:
                 "heartbeat": _no_heartbeat(),
                 "sessions": self._sessions(sessions, agent.id, now_ms),
             }
-            for agent in self._roster.agents.values()
+            for agent in roster.agents.values()
         ]
         return {
             "ok": True,
             "ts": now_ms,
             "durationMs": int((self._clock.seconds() - began) * 1000),
+            "config": self._config.to_wire(),
             "channels": {},
             "channelOrder": [],
             "channelLabels": {},

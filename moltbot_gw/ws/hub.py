@@ -20,6 +20,7 @@ from moltbot_gw.ws.outbox import Outbox, State
 from moltbot_gw.ws.refusals import (
     KEY_EXPIRED,
     KEY_REVOKED,
+    REPLACED,
     REVOKED,
     STOPPING,
     Closing,
@@ -167,6 +168,15 @@ class Hub:
         for member in tuple(self._members.values()):
             if member.caller.principal.name in names:
                 self._clock.callLater(0, member.say_goodbye, KEY_REVOKED)
+
+    def dismiss_by_secret(self) -> None:
+        """Close the connections of all who came in by the shared secret.
+
+        In the next turn, as above: one of them may just be changing it.
+        """
+        for member in tuple(self._members.values()):
+            if member.caller.by_secret:
+                self._clock.callLater(0, member.say_goodbye, REPLACED)
 
     def announce_stop(self, reason: str) -> None:
         """Tell all that we stop; they stay until ``close``, to see their runs end."""

@@ -6,6 +6,7 @@ import msgspec
 
 from moltbot_gw.agents.keys import BadSessionKey, check_key, split_key, store_key
 from moltbot_gw.agents.roster import Roster
+from moltbot_gw.agents.service import AgentService
 from moltbot_gw.config import normalize_agent_id
 from moltbot_gw.ws.calls import invalid
 
@@ -21,9 +22,16 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 class Targets:
     """Finds sessions by their keys; a bare key belongs to the default agent."""
 
-    def __init__(self, roster: Roster, *, global_scope: bool) -> None:
-        self._roster = roster
-        self._global_scope = global_scope
+    def __init__(self, agents: AgentService) -> None:
+        self._agents = agents
+
+    @property
+    def _roster(self) -> Roster:
+        return self._agents.setup.roster
+
+    @property
+    def _global_scope(self) -> bool:
+        return self._agents.setup.global_scope
 
     @property
     def default_agent_id(self) -> str:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
-from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.lanes import LaneLimits, Lanes
 from moltbot_gw.agents.log import Cursor
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import Agent, Roster
@@ -187,9 +187,11 @@ class House:
             ),
             store=self.store,
             lanes=Lanes(
-                max_concurrent=self.max_concurrent,
-                max_waiting=5,
-                max_waiting_per_session=2,
+                LaneLimits(
+                    max_concurrent=self.max_concurrent,
+                    max_waiting=5,
+                    max_waiting_per_session=2,
+                )
             ),
             clock=self.clock,
             unix_time=self.now,

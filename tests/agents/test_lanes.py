@@ -3,13 +3,17 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from moltbot_gw.agents.lanes import RETRY_AFTER, Lane, Lanes, LaneTicket
+from moltbot_gw.agents.lanes import RETRY_AFTER, Lane, LaneLimits, Lanes, LaneTicket
 from moltbot_gw.errors import Draining, QueueFull
 
 
 def lanes_of(running: int = 2, waiting: int = 10, per_session: int = 5) -> Lanes:
     return Lanes(
-        max_concurrent=running, max_waiting=waiting, max_waiting_per_session=per_session
+        LaneLimits(
+            max_concurrent=running,
+            max_waiting=waiting,
+            max_waiting_per_session=per_session,
+        )
     )
 
 

@@ -61,7 +61,7 @@ def test_a_path_that_is_none(alone: Cli, path: Path, name: str) -> None:
 
 def test_a_value_is_set_and_comments_stay(alone: Cli, path: Path) -> None:
     assert alone.succeed("config", "set", "gateway.port", "5678") == (
-        "Updated gateway.port. Restart the gateway to apply.\n"
+        "Updated gateway.port. A running gateway applies it by itself.\n"
     )
     assert alone.succeed("config", "get", "gateway.port") == "5678\n"
     assert "// kept" in path.read_text()
@@ -89,7 +89,7 @@ def test_a_way_through_a_value_is_refused(alone: Cli, path: Path) -> None:
 
 def test_a_value_is_removed(alone: Cli, path: Path) -> None:
     assert alone.succeed("config", "unset", "gateway.port") == (
-        "Removed gateway.port. Restart the gateway to apply.\n"
+        "Removed gateway.port. A running gateway applies it by itself.\n"
     )
     assert alone.succeed("config", "get", "gateway.port") == "18789\n"
     assert alone.fail("config", "unset", "gateway.port") == (

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.building import build_gateway
 from moltbot_gw.service import GatewayService
-from moltbot_gw.settings import CommandLine, load_settings
+from moltbot_gw.settings import CommandLine, Settings, load_settings
 from tests.integration.waiting import reactor, until, within
 from tests.support.fake_provider import FakeProvider
 
@@ -85,16 +85,18 @@ class Gateway:
         self.log: list[str] = []
         self.failures: list[str] = []
         globalLogPublisher.addObserver(self)
-        self._service: GatewayService = build_gateway(
-            load_settings(options, environ, folder), reactor
-        )
+
+        def read() -> Settings:
+            return load_settings(options, environ, folder)
+
+        self._service: GatewayService = build_gateway(read(), reactor, read)
 
     async def start(self) -> Gateway:
         """Listen, and wait until the store was tried."""
         self._service.privilegedStartService()
         self._service.startService()
-        await until(lambda: self._service._ports)
-        (self._listening,) = self._service._ports
+        await until(lambda: self._service._ports.open)
+        (self._listening,) = [one.port for one in self._service._ports.open]
         address: Any = self._listening.getHost()
         self.port: int = address.port
         self.base_url = f"http://127.0.0.1:{self.port}/v1"

@@ -90,7 +90,8 @@ async def test_endpoint_in_use_ends_the_process(clean: None, tmp_path: Path) -> 
         endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
         options = CommandLine(token=Secret(TOKEN), endpoints=[endpoint])
         environ = {"MOLTBOT_STATE_DIR": str(tmp_path)}
-        service = build_gateway(load_settings(options, environ, tmp_path), reactor)
+        settings = load_settings(options, environ, tmp_path)
+        service = build_gateway(settings, reactor, lambda: settings)
         with pytest.raises(SystemExit) as caught:
             service.privilegedStartService()
     assert caught.value.code == 78

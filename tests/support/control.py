@@ -18,7 +18,14 @@ from moltbot_gw.agents.approvals import Approvals
 from moltbot_gw.config import Secret
 from moltbot_gw.controlplane import ControlPlane, build_control_plane
 from moltbot_gw.http.root import Root
-from moltbot_gw.settings import ALLOWLIST_FILE, CommandLine, Settings, load_settings
+from moltbot_gw.reloadstatus import ReloadStatus
+from moltbot_gw.settings import (
+    ALLOWLIST_FILE,
+    CommandLine,
+    Current,
+    Settings,
+    load_settings,
+)
 from moltbot_gw.ws.system_events import SystemEvents
 from tests.support.gateway import Connection, Gateway
 from tests.support.http_client import TOKEN
@@ -221,7 +228,8 @@ class Control(Gateway):
 
     def _build_control(self, settings: Settings) -> ControlPlane:
         return build_control_plane(
-            settings=settings,
+            current=Current(settings),
+            status=ReloadStatus(unix_time=self.unix_time),
             agents=self.agents,
             store=self.store,
             limiter=self.limiter,

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
-from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.lanes import LaneLimits, Lanes
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.toolbox import Toolbox
@@ -43,13 +43,15 @@ from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.api import Api, build_api
 from moltbot_gw.http.audience import Audience
-from moltbot_gw.http.completions import CompletionsHandler
+from moltbot_gw.http.completions import CompletionOptions, CompletionsHandler
 from moltbot_gw.http.gate import CorsPolicy, Gate, Gatekeeper
 from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.metrics import MetricsHandler
 from moltbot_gw.http.metricsgate import MetricsGate
 from moltbot_gw.http.models import ModelsHandler
 from moltbot_gw.http.pictures import Pictures
+from moltbot_gw.http.policy import SitePolicy
+from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.runs import MaySee, RunsHandler, is_his
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
@@ -486,12 +488,15 @@ class Gateway:
                 unix_time=self.unix_time,
                 max_run_bytes=chosen.max_run_bytes,
                 toolbox=chosen.toolbox,
+                global_scope=chosen.global_scope,
             ),
             store=self.store,
             lanes=Lanes(
-                max_concurrent=chosen.max_concurrent,
-                max_waiting=chosen.max_waiting,
-                max_waiting_per_session=chosen.max_waiting_per_session,
+                LaneLimits(
+                    max_concurrent=chosen.max_concurrent,
+                    max_waiting=chosen.max_waiting,
+                    max_waiting_per_session=chosen.max_waiting_per_session,
+                )
             ),
             clock=self.clock,
             unix_time=self.unix_time,
@@ -525,30 +530,34 @@ class Gateway:
         completions = CompletionsHandler(
             agents=self.agents,
             clock=self.clock,
-            pictures=Pictures(
-                fetch=chosen.fetch or GuardedFetch(reactor=self.clock),
-                config=chosen.picture_limits,
-                clock=self.clock,
-                max_bytes=chosen.max_body_bytes,
+            options=CompletionOptions(
+                pictures=Pictures(
+                    fetch=chosen.fetch or GuardedFetch(reactor=self.clock),
+                    config=chosen.picture_limits,
+                    clock=self.clock,
+                    max_bytes=chosen.max_body_bytes,
+                ),
+                keep_alive=chosen.keep_alive,
             ),
             audience=audience,
-            keep_alive=chosen.keep_alive,
-            global_scope=chosen.global_scope,
         )
         runs = RunsHandler(
             agents=self.agents,
             clock=self.clock,
             audience=audience,
-            keep_alive=chosen.keep_alive,
+            keep_alive=lambda: chosen.keep_alive,
             may_see=chosen.may_see,
         )
         return build_api(
             completions,
-            ModelsHandler(self.agents.roster, CREATED),
+            ModelsHandler(self.agents, CREATED),
             runs,
-            build_probes(self.agents, self.store, self.gate, self.clock),
+            build_probes(self.agents, self.store, self._brings_secret, self.clock),
             MetricsHandler(self.exposition.render),
         )
+
+    def _brings_secret(self, request: GatewayRequest) -> bool:
+        return self.gate.brings_secret(request.requestHeaders, request.find_peer)
 
     def _build_site(self, chosen: Options) -> GatewaySite:
         return self._site(self.gate, chosen)
@@ -556,19 +565,21 @@ class Gateway:
     def _site(self, gate: Gatekeeper, chosen: Options) -> GatewaySite:
         return GatewaySite(
             self.api,
-            gate=gate,
-            timeouts=Timeouts(
-                header=chosen.header,
-                body=chosen.body,
-                idle=chosen.idle,
-                stall=chosen.stall,
+            policy=SitePolicy(
+                gate=gate,
+                timeouts=Timeouts(
+                    header=chosen.header,
+                    body=chosen.body,
+                    idle=chosen.idle,
+                    stall=chosen.stall,
+                ),
+                trusted_proxies=Networks(chosen.trusted_proxies),
+                user_header=chosen.user_header,
+                max_connections_per_address=chosen.max_connections_per_address,
             ),
             clock=self.clock,
             access_log=AccessLog(self.clock, 0.0),
             max_connections=chosen.max_connections,
-            max_connections_per_address=chosen.max_connections_per_address,
-            trusted_proxies=Networks(chosen.trusted_proxies),
-            user_header=chosen.user_header,
         )
 
 

@@ -59,7 +59,7 @@ class Shop:
                 unix_time=lambda: 1000.0,
                 run_in_thread=maybeDeferred,
             ),
-            environ={"PATH": "/usr/bin:/bin"} if environ is None else environ,
+            environ=lambda: {"PATH": "/usr/bin:/bin"} if environ is None else environ,
             home=folder,
             reactor=clock,
             unix_time=lambda: 1000.0,

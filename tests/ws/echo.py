@@ -27,6 +27,7 @@ from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.http.accesslog import AccessLog
 from moltbot_gw.http.gate import CorsPolicy, Gate
 from moltbot_gw.http.hosts import HostPolicy
+from moltbot_gw.http.policy import SitePolicy
 from moltbot_gw.http.root import Root
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.http.timeouts import Timeouts
@@ -99,17 +100,19 @@ def echo_site(
     """Return a site whose WebSockets echo and whose pages are not there."""
     return GatewaySite(
         echo_root(clock, notFound(), build_handler, max_bytes),
-        gate=Gate(
-            secret=SharedSecret("nobody is asked for it"),
-            keys=(keys := KeyRing((), clock.seconds)),
-            meters=Meters(clock, keys.limits_of),
-            limiter=AuthLimiter(clock, 10),
-            hosts=HostPolicy(),
-            enabled=False,
-            max_body_bytes=0,
-            cors=CorsPolicy(()),
+        policy=SitePolicy(
+            gate=Gate(
+                secret=SharedSecret("nobody is asked for it"),
+                keys=(keys := KeyRing((), clock.seconds)),
+                meters=Meters(clock, keys.limits_of),
+                limiter=AuthLimiter(clock, 10),
+                hosts=HostPolicy(),
+                enabled=False,
+                max_body_bytes=0,
+                cors=CorsPolicy(()),
+            ),
+            timeouts=Timeouts(header=10.0, body=30.0, idle=75.0, stall=STALL_SECONDS),
         ),
-        timeouts=Timeouts(header=10.0, body=30.0, idle=75.0, stall=STALL_SECONDS),
         clock=clock,
         access_log=AccessLog(clock, 0.0),
     )

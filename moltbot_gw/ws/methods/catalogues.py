@@ -7,13 +7,16 @@ Source: upstream ``src/gateway/server-methods/{agents,models,agent}.ts``,
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from moltbot_gw.agents.catalog import KnownModel
 from moltbot_gw.agents.identity import IdentityFile, IdentityLines
 from moltbot_gw.agents.keys import split_key
-from moltbot_gw.agents.roster import Agent, Roster
-from moltbot_gw.config import normalize_agent_id
+from moltbot_gw.agents.roster import Agent
+from moltbot_gw.agents.service import AgentService
+from moltbot_gw.config import Assistant, normalize_agent_id
 from moltbot_gw.ws.calls import Call, Method, NoParams, Params, Result, invalid
 from moltbot_gw.ws.methods.loose import Text1
 from moltbot_gw.ws.targets import Targets
@@ -79,27 +82,24 @@ class IdentityResult(Result, frozen=True, kw_only=True):
 
 
 class CatalogueMethods:
-    """The handlers; *name* and *avatar* are those of ``ui.assistant``."""
+    """The handlers; *find_assistant* returns ``ui.assistant``."""
 
     def __init__(
         self,
         *,
-        roster: Roster,
+        agents: AgentService,
         targets: Targets,
-        name: str | None,
-        avatar: str | None,
+        find_assistant: Callable[[], Assistant | None],
     ) -> None:
-        self._roster = roster
+        self._agents = agents
         self._targets = targets
-        self._name = name
-        self._avatar = avatar
-        self._files = {
-            agent.id: IdentityFile(agent.workspace) for agent in roster.agents.values()
-        }
+        self._find_assistant = find_assistant
+        self._files: dict[Path, IdentityFile] = {}
 
     async def agents_list(self, call: Call, params: NoParams) -> AgentsResult:
         """List the agents, the default one first."""
-        default_id, agents = self._roster.default_id, self._roster.agents
+        roster = self._agents.roster
+        default_id, agents = roster.default_id, roster.agents
         others = sorted(set(agents) - {default_id})
         return AgentsResult(
             default_id=default_id,
@@ -110,17 +110,22 @@ class CatalogueMethods:
 
     async def models_list(self, call: Call, params: NoParams) -> Any:
         """List the models that can be chosen."""
-        return {"models": [_model_row(known) for known in self._roster.catalog.models]}
+        models = self._agents.roster.catalog.models
+        return {"models": [_model_row(known) for known in models]}
 
     async def identity(self, call: Call, params: IdentityParams) -> IdentityResult:
         """Say how an agent presents itself."""
         agent_id = self._agent_id(params)
-        agent = self._roster.agents.get(agent_id)
-        file = self._files.get(agent_id)
-        lines = file.read() if file else IdentityLines()
-        names = (self._name, agent.name if agent else None, lines.name)
+        agent = self._agents.roster.agents.get(agent_id)
+        lines = self._identity_lines(agent) if agent else IdentityLines()
+        assistant = self._find_assistant()
+        names = (
+            assistant.name if assistant else None,
+            agent.name if agent else None,
+            lines.name,
+        )
         avatars = (
-            self._avatar,
+            assistant.avatar if assistant else None,
             agent.avatar if agent else None,
             agent.emoji if agent else None,
             lines.avatar,
@@ -142,19 +147,27 @@ class CatalogueMethods:
                 f'invalid agent.identity.get params: agent "{given[:80]}" does not'
                 f' match session key agent "{owner}"'
             )
-        return owner or asked or self._roster.default_id
+        return owner or asked or self._agents.roster.default_id
+
+    def _identity_lines(self, agent: Agent) -> IdentityLines:
+        known = {one.workspace for one in self._agents.roster.agents.values()}
+        for gone in set(self._files) - known:
+            del self._files[gone]
+        file = self._files.get(agent.workspace)
+        if file is None:
+            file = self._files[agent.workspace] = IdentityFile(agent.workspace)
+        return file.read()
 
 
 def methods(
     *,
-    roster: Roster,
+    agents: AgentService,
     targets: Targets,
-    assistant_name: str | None = None,
-    assistant_avatar: str | None = None,
+    find_assistant: Callable[[], Assistant | None],
 ) -> list[Method]:
     """Return the methods of this module; see ``CatalogueMethods``."""
     does = CatalogueMethods(
-        roster=roster, targets=targets, name=assistant_name, avatar=assistant_avatar
+        agents=agents, targets=targets, find_assistant=find_assistant
     )
     return [
         Method("models.list", "read", NoParams, does.models_list),

@@ -59,7 +59,7 @@ class Commands:
         hub: Hub,
         clock: IReactorTime,
         unix_time: Callable[[], float],
-        reset_triggers: Sequence[str],
+        reset_triggers: Callable[[], Sequence[str]],
     ) -> None:
         self._store = store
         self._cards = cards
@@ -67,7 +67,7 @@ class Commands:
         self._hub = hub
         self._clock = clock
         self._unix_time = unix_time
-        self._triggers = tuple(trigger.strip().lower() for trigger in reset_triggers)
+        self._reset_triggers = reset_triggers
         self._known: dict[str, None] = {}
 
     def find(self, message: str) -> Command | None:
@@ -77,7 +77,8 @@ class Commands:
         if "\n" in word:
             word, _, rest = text.partition("\n")
         word, rest = word.lower(), rest.strip()
-        if word in self._triggers:
+        triggers = {trigger.strip().lower() for trigger in self._reset_triggers()}
+        if word in triggers:
             return Command("new", rest)
         if word == "/status" and not rest:
             return Command("status", "")

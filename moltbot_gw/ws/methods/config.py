@@ -1,7 +1,7 @@
 """``config.*``: the configuration file, seen without its secrets and edited whole.
 
-What is written takes effect at the next start; the answers of ``patch`` and ``apply``
-say so by having no restart to tell of.
+What is written is taken over like any other change of the file, without a restart; so
+the answers of ``patch`` and ``apply`` have none to tell of.
 """
 
 from __future__ import annotations
@@ -96,8 +96,7 @@ class ConfigMethods:
             details = {"issues": issues} if issues else None
             raise invalid(refused.message, details=details) from None
         _log.info(
-            "the configuration was changed by {client} (config.{mode}); it takes effect"
-            " at the next start",
+            "the configuration was changed by {client} (config.{mode})",
             client=call.caller.client.id,
             mode=mode,
         )

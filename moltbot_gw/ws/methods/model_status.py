@@ -61,63 +61,64 @@ _Used = dict[str, list[UsedModel]]
 
 
 class ModelStatus:
-    """The handler; *keys* says which configured providers have an API key."""
+    """The handler."""
 
     def __init__(
         self,
         *,
         agents: AgentService,
-        keys: Mapping[str, bool],
         unix_time: Callable[[], float],
     ) -> None:
         self._agents = agents
-        self._keys = keys
         self._unix_time = unix_time
 
     async def status(self, call: Call, params: NoParams) -> StatusResult:
         """Show how the providers of models are doing."""
         setup = self._agents.setup
+        keys = setup.with_keys
         used = _used_models(setup.roster)
         rows = {
-            state.provider: self._row(state.provider, state, used)
+            state.provider: _row(state.provider, state, used, keys)
             for state in setup.failover.health.states()
             # The built-in provider is of interest to those who use it.
-            if state.provider in self._keys
+            if state.provider in keys
             or state.provider in used
             or state.successes
             or state.failures
         }
-        for name in {*self._keys, *used} - set(rows):
-            rows[name] = self._row(name, None, used)
+        for name in {*keys, *used} - set(rows):
+            rows[name] = _row(name, None, used, keys)
         return StatusResult(
             ts=int(self._unix_time() * 1000),
             providers=[rows[name] for name in sorted(rows)],
-        )
-
-    def _row(self, name: str, state: ProviderState | None, used: _Used) -> ProviderRow:
-        return ProviderRow(
-            provider=name,
-            served=state is not None,
-            has_key=self._keys.get(name, False),
-            used=used.get(name, []),
-            successes=state.successes if state else 0,
-            failures=state.failures if state else {},
-            last_success_at=state.last_success_ms if state else None,
-            last_failure=_failure(state.last_failure) if state else None,
-            cooldown_until=state.cooldown_until_ms if state else None,
-            cooldown_reason=state.cooldown_reason if state else None,
         )
 
 
 def methods(
     *,
     agents: AgentService,
-    keys: Mapping[str, bool],
     unix_time: Callable[[], float],
 ) -> list[Method]:
     """Return the method of this module; see ``ModelStatus``."""
-    does = ModelStatus(agents=agents, keys=keys, unix_time=unix_time)
+    does = ModelStatus(agents=agents, unix_time=unix_time)
     return [Method("models.status", "read", NoParams, does.status)]
+
+
+def _row(
+    name: str, state: ProviderState | None, used: _Used, keys: Mapping[str, bool]
+) -> ProviderRow:
+    return ProviderRow(
+        provider=name,
+        served=state is not None,
+        has_key=keys.get(name, False),
+        used=used.get(name, []),
+        successes=state.successes if state else 0,
+        failures=state.failures if state else {},
+        last_success_at=state.last_success_ms if state else None,
+        last_failure=_failure(state.last_failure) if state else None,
+        cooldown_until=state.cooldown_until_ms if state else None,
+        cooldown_reason=state.cooldown_reason if state else None,
+    )
 
 
 def _failure(failure: LastFailure | None) -> FailureRow | None:

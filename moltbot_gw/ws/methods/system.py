@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from moltbot_gw.agents.roster import Roster
+from moltbot_gw.agents.service import AgentService
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.stored import SessionSummary
 from moltbot_gw.ws.calls import AnyParams, Call, Method, Params, invalid
@@ -70,7 +70,7 @@ class SystemMethods:
         self,
         *,
         store: ISessionStore,
-        roster: Roster,
+        agents: AgentService,
         targets: Targets,
         presence: Presence,
         health: Health,
@@ -80,7 +80,7 @@ class SystemMethods:
         broadcast: Callable[[str, Any], None],
     ) -> None:
         self._store = store
-        self._roster = roster
+        self._agents = agents
         self._targets = targets
         self._presence = presence
         self._health = health
@@ -99,10 +99,11 @@ class SystemMethods:
         """Show the sessions and the default model."""
         sessions = await self._store.list_sessions()
         shown = [one for one in sessions if one.session_key not in HIDDEN_KEYS]
-        own = self._roster.agents[self._roster.default_id].model
+        roster = self._agents.roster
+        own = roster.agents[roster.default_id].model
         return {
             "heartbeat": {
-                "defaultAgentId": self._roster.default_id,
+                "defaultAgentId": roster.default_id,
                 "agents": [_no_heartbeat(agent_id) for agent_id in self._agent_ids()],
             },
             "channelSummary": [],
@@ -154,8 +155,9 @@ class SystemMethods:
         raise invalid("connect is only valid as the first request")
 
     def _agent_ids(self) -> list[str]:
-        others = sorted(set(self._roster.agents) - {self._roster.default_id})
-        return [self._roster.default_id, *others]
+        roster = self._agents.roster
+        others = sorted(set(roster.agents) - {roster.default_id})
+        return [roster.default_id, *others]
 
     def _by_agent(self, agent_id: str, own: list[SessionSummary]) -> dict[str, Any]:
         return {
@@ -167,18 +169,19 @@ class SystemMethods:
 
     def _rows(self, sessions: list[SessionSummary]) -> list[StatusRow]:
         now_ms = int(self._unix_time() * 1000)
+        roster = self._agents.roster
         rows = []
         for summary in sessions[:RECENT]:
-            agent = self._roster.agents.get(summary.agent_id)
+            agent = roster.agents.get(summary.agent_id)
             own = agent.model if agent else None
-            rows.append(status_row(summary, own, self._roster.catalog, now_ms))
+            rows.append(status_row(summary, own, roster.catalog, now_ms))
         return rows
 
 
 def methods(
     *,
     store: ISessionStore,
-    roster: Roster,
+    agents: AgentService,
     targets: Targets,
     presence: Presence,
     health: Health,
@@ -190,7 +193,7 @@ def methods(
     """Return the methods of this module; see ``SystemMethods``."""
     does = SystemMethods(
         store=store,
-        roster=roster,
+        agents=agents,
         targets=targets,
         presence=presence,
         health=health,

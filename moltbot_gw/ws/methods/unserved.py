@@ -127,11 +127,17 @@ class TriggersParams(LooseParams, frozen=True, kw_only=True):
 class UnservedMethods:
     """The handlers that are more than a constant.
 
-    *state* and *workspace* are only shown; the wake words live as long as the process.
+    *state* and *workspace*, that of the default agent, are only shown; the wake words
+    live as long as the process.
     """
 
     def __init__(
-        self, *, hub: Hub, unix_time: Callable[[], float], state: Path, workspace: Path
+        self,
+        *,
+        hub: Hub,
+        unix_time: Callable[[], float],
+        state: Path,
+        workspace: Callable[[], Path],
     ) -> None:
         self._hub = hub
         self._unix_time = unix_time
@@ -164,7 +170,7 @@ class UnservedMethods:
 
     async def skills_status(self, call: Call, params: AnyParams) -> Any:
         return {
-            "workspaceDir": str(self._workspace),
+            "workspaceDir": str(self._workspace()),
             "managedSkillsDir": str(self._state / "skills"),
             "skills": [],
         }
@@ -213,7 +219,11 @@ class UnservedMethods:
 
 
 def methods(
-    *, hub: Hub, unix_time: Callable[[], float], state: Path, workspace: Path
+    *,
+    hub: Hub,
+    unix_time: Callable[[], float],
+    state: Path,
+    workspace: Callable[[], Path],
 ) -> list[Method]:
     """Return the methods of this module; see ``UnservedMethods``."""
     does = UnservedMethods(

@@ -16,8 +16,9 @@ import msgspec
 from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 
-from moltbot_gw.agents.catalog import Catalog, ModelRef
+from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.costs import price_of, tokens_of
+from moltbot_gw.agents.service import AgentService
 from moltbot_gw.config import Cost
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.stored import UsageLine
@@ -74,12 +75,12 @@ class UsageMethods:
         self,
         *,
         store: ISessionStore,
-        catalog: Catalog,
+        agents: AgentService,
         clock: IReactorTime,
         unix_time: Callable[[], float],
     ) -> None:
         self._store = store
-        self._catalog = catalog
+        self._agents = agents
         self._clock = clock
         self._unix_time = unix_time
         self._kept: dict[int, tuple[float, CostResult]] = {}
@@ -118,7 +119,7 @@ class UsageMethods:
         )
 
     def _sums(self, line: UsageLine) -> Sums:
-        known = self._catalog.details(ModelRef(line.provider, line.model))
+        known = self._agents.roster.catalog.details(ModelRef(line.provider, line.model))
         tokens = tokens_of(
             line.prompt_tokens,
             line.completion_tokens,
@@ -138,12 +139,12 @@ class UsageMethods:
 def methods(
     *,
     store: ISessionStore,
-    catalog: Catalog,
+    agents: AgentService,
     clock: IReactorTime,
     unix_time: Callable[[], float],
 ) -> list[Method]:
     """Return the methods of this module; see ``UsageMethods``."""
-    does = UsageMethods(store=store, catalog=catalog, clock=clock, unix_time=unix_time)
+    does = UsageMethods(store=store, agents=agents, clock=clock, unix_time=unix_time)
     return [
         Method("usage.status", "read", AnyParams, does.status),
         Method("usage.cost", "read", CostParams, does.cost),

@@ -13,16 +13,17 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from moltbot_gw.agents.lanes import Lanes
+from moltbot_gw.agents.lanes import LaneLimits, Lanes
 from moltbot_gw.agents.request import RunRequest
 from moltbot_gw.agents.roster import build_roster
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.toolbox import Toolbox
-from moltbot_gw.config import Config, decode_hook
+from moltbot_gw.config import Assistant, Config, decode_hook
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import Usage
 from moltbot_gw.messages import AssistantMessage, Message, UserMessage
+from moltbot_gw.reloadstatus import ReloadStatus
 from moltbot_gw.wire.connect import ClientInfo
 from moltbot_gw.wire.frames import encode_failure, encode_result
 from moltbot_gw.ws.calls import Call, Caller, Method, MethodError, MethodTable, shape_of
@@ -172,29 +173,31 @@ class Desk:
                 unix_time=self.now,
                 config=config,
                 max_run_bytes=1000,
+                global_scope=config.session.scope == "global",
+                with_keys={"local": True, "openai": False},
                 toolbox=_box("session_status", "exec", "read", "our_own"),
             ),
             store=self.store,
-            lanes=Lanes(max_concurrent=2, max_waiting=5, max_waiting_per_session=5),
+            lanes=Lanes(
+                LaneLimits(max_concurrent=2, max_waiting=5, max_waiting_per_session=5)
+            ),
             clock=self.clock,
             unix_time=self.now,
         )
-        self.targets = Targets(
-            self.roster, global_scope=config.session.scope == "global"
-        )
+        self.targets = Targets(self.agents)
+        self.config_status = ReloadStatus(unix_time=self.now)
         self.health = Health(
             store=self.store,
-            roster=self.roster,
+            agents=self.agents,
             clock=self.clock,
             unix_time=self.now,
             store_path=STORE_PATH,
             broadcast=self.hub.broadcast,
+            config=self.config_status,
         )
         self.provider_health = self.agents.setup.failover.health
-        self.keys = {"local": True, "openai": False}
         self.log_file: Path | None = None
-        self.assistant_name: str | None = None
-        self.assistant_avatar: str | None = None
+        self.assistant: Assistant | None = None
 
     def now(self) -> float:
         return NOW + self.clock.seconds()
@@ -213,7 +216,7 @@ class Desk:
             [
                 *system.methods(
                     store=self.store,
-                    roster=self.roster,
+                    agents=self.agents,
                     targets=self.targets,
                     presence=self.presence,
                     health=self.health,
@@ -223,15 +226,13 @@ class Desk:
                     broadcast=self.hub.broadcast,
                 ),
                 *catalogues.methods(
-                    roster=self.roster,
+                    agents=self.agents,
                     targets=self.targets,
-                    assistant_name=self.assistant_name,
-                    assistant_avatar=self.assistant_avatar,
+                    find_assistant=lambda: self.assistant,
                 ),
                 *agent_tools.methods(agents=self.agents, targets=self.targets),
                 *model_status.methods(
                     agents=self.agents,
-                    keys=self.keys,
                     unix_time=self.now,
                 ),
                 *sessions.methods(tools=tools),
@@ -242,7 +243,7 @@ class Desk:
                     hub=hub,
                     unix_time=self.now,
                     state=Path("/state"),
-                    workspace=Path("/work"),
+                    workspace=lambda: Path("/work"),
                 ),
             ]
         )
@@ -252,7 +253,7 @@ class Desk:
         if not hasattr(self, "_usage_methods"):
             self._usage_methods = usage.methods(
                 store=self.store,
-                catalog=self.roster.catalog,
+                agents=self.agents,
                 clock=self.clock,
                 unix_time=self.now,
             )

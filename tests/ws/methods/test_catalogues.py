@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from moltbot_gw.agents.identity import MAX_FILE_BYTES
+from moltbot_gw.config import Assistant
 from tests.ws.methods.support import Desk, caller_of
 
 READER = caller_of("read")
@@ -137,7 +138,7 @@ def test_identity_is_strict(desk: Desk, params: Any) -> None:
 
 
 def test_identity_of_the_page_comes_first(desk: Desk) -> None:
-    desk.assistant_name, desk.assistant_avatar = "x" * 99, "https://x/a.png"
+    desk.assistant = Assistant(name="x" * 99, avatar="https://x/a.png")
     assert desk.ask("agent.identity.get") == {
         "agentId": "main",
         "name": "x" * 50,

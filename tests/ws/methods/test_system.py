@@ -141,11 +141,12 @@ def test_defect_in_a_refresh_is_logged(desk: Desk, log: LogTape) -> None:
 
     desk.health = Health(
         store=desk.store,
-        roster=desk.roster,
+        agents=desk.agents,
         clock=desk.clock,
         unix_time=desk.now,
         store_path="",
         broadcast=broken,
+        config=desk.config_status,
     )
     first = desk.ask("health")
     desk.clock.advance(5)
