@@ -84,7 +84,12 @@ class Load:
 def measure(
     rate: int = STREAMS_A_SECOND, reloads: int = RELOADS
 ) -> Iterator[dict[str, Any]]:
-    """Give the one result."""
+    """Give the results: the load without a reload, to compare with, and with them."""
+    for is_changing in (False, True):
+        yield _measure(rate, reloads, is_changing=is_changing)
+
+
+def _measure(rate: int, reloads: int, *, is_changing: bool) -> dict[str, Any]:
     with (
         processes.provider(CHUNKS, PACE) as provider_port,
         processes.gateway(provider_port) as (pid, port),
@@ -97,15 +102,16 @@ def measure(
         before = processes.resident_kib(pid), _descriptors(pid)
         memory = [before[0]]
         for number in range(1, reloads + 1):
-            _change(folder, number, bad=number % BAD_EVERY == 0)
-            os.kill(pid, signal.SIGHUP)
+            if is_changing:
+                _change(folder, number, bad=number % BAD_EVERY == 0)
+                os.kill(pid, signal.SIGHUP)
             time.sleep(RELOAD_SECONDS)
             memory.append(processes.resident_kib(pid))
         load.stop()
         thread.join()
         log = (folder / "log").read_text()
-        yield {
-            "name": f"{rate} streams a second, {reloads} reloads",
+        return {
+            "name": f"{rate} streams a second, {reloads * is_changing} reloads",
             "streams": load.begun,
             "whole": load.whole,
             "broken": len(load.broken),

@@ -167,16 +167,12 @@ class Ports:
         assert listener.probe is not None
         family = socket.AF_INET6 if ":" in listener.probe[0] else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as made:
-            sharing = [made, *(rival.socket for rival in rivals)]
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                for one in sharing:
-                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                made.bind(listener.probe)
-                made.listen(BACKLOG)
-            finally:
-                for one in sharing:
-                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+            # For processes of our own user alone, whom we have to trust anyway.
+            for one in (made, *(rival.socket for rival in rivals)):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made.bind(listener.probe)
+            made.listen(BACKLOG)
             made.setblocking(False)
             port: IListeningPort = self._reactor.adoptStreamPort(
                 made.fileno(), family, door

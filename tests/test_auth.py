@@ -196,3 +196,14 @@ def test_never_more_than_so_many_in_a_window(steps: list[tuple[float, bool]]) ->
             failures.append(now)
         elif not is_here:
             limiter.failed(THERE)
+
+
+def test_other_limit_counts_for_what_has_happened(clock: Clock) -> None:
+    limiter = AuthLimiter(clock, 3)
+    for _ in range(2):
+        limiter.failed("a")
+    limiter.allow(2)
+    with pytest.raises(TooManyFailures):
+        limiter.check("a")
+    limiter.allow(3)
+    limiter.check("a")

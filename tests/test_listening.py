@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.endpoints import (
-    SSL4ServerEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
 )
@@ -18,6 +17,7 @@ from moltbot_gw.listening import (
     Listener,
     build_listeners,
     build_metrics_listener,
+    find_certificate,
     in_use,
     probe_ports,
 )
@@ -157,7 +157,22 @@ def test_tls_is_on_the_same_port(tmp_path: Path) -> None:
     gateway = {"bind": "lan", "tls": {"enabled": True}}
     [listener] = listeners_of(tmp_path, gateway)
     assert listener.address == "https://0.0.0.0:18789"
-    assert isinstance(listener.endpoint, SSL4ServerEndpoint)
+    assert find_certificate(settings_of(tmp_path, gateway)) is not None
+    assert find_certificate(settings_of(tmp_path, {"bind": "lan"})) is None
+
+
+def test_described_endpoints_speak_tls_by_their_own_words(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, {"tls": {"enabled": True}}, endpoints=["unix:x"])
+    assert find_certificate(settings) is None
+
+
+def test_endpoint_that_was_there_before_is_taken_from_there(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, endpoints=["unix:x", "unix:y", "unix:x"])
+    reactor = MemoryReactorClock()
+    before = build_listeners(settings, reactor)
+    again = build_listeners(settings, reactor, before)
+    assert [one.endpoint for one in again] == [one.endpoint for one in before]
+    assert len({one.key for one in before}) == 3
 
 
 @pytest.mark.parametrize("secret", ["few-chars", "changeme-changeme-changeme"])
@@ -236,7 +251,9 @@ def taken(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
 
 def listener_at(probe: tuple[str, int] | None) -> Listener:
     endpoint = TCP4ServerEndpoint(MemoryReactorClock(), 0)
-    return Listener(endpoint=endpoint, address="http://x", local=True, probe=probe)
+    return Listener(
+        endpoint=endpoint, address="http://x", local=True, key=1, probe=probe
+    )
 
 
 def test_port_in_use_is_found_out(taken: tuple[str, int]) -> None:

@@ -187,3 +187,45 @@ def test_lane_counts_those_who_wait() -> None:
     lane.release()
     lane.release()
     assert lane.idle
+
+
+# -- other limits
+
+
+def limits(running: int, waiting: int = 10, per_session: int = 5) -> LaneLimits:
+    return LaneLimits(
+        max_concurrent=running, max_waiting=waiting, max_waiting_per_session=per_session
+    )
+
+
+def test_wider_lane_lets_in_who_waits() -> None:
+    lanes = lanes_of(running=1)
+    first, second, third = visitors(lanes, "abc")
+    lanes.resize(limits(2))
+    assert [one.ready for one in (first, second, third)] == [True, True, False]
+    first.leave()
+    assert third.ready
+
+
+def test_narrower_lane_lets_nobody_in_until_enough_have_left() -> None:
+    lanes = lanes_of(running=3)
+    one, two, three, waiting = visitors(lanes, "abcd")
+    lanes.resize(limits(1))
+    one.leave()
+    two.leave()
+    assert not waiting.ready
+    three.leave()
+    assert waiting.ready
+    waiting.leave()
+    assert lanes.idle
+
+
+def test_other_bounds_count_for_who_comes() -> None:
+    lanes = lanes_of(running=1, waiting=0)
+    visitors(lanes, "a")
+    with pytest.raises(QueueFull):
+        lanes.enter("b")
+    lanes.resize(limits(1, waiting=1, per_session=0))
+    lanes.enter("b")
+    with pytest.raises(QueueFull):
+        lanes.enter("a")

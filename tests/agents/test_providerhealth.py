@@ -270,3 +270,37 @@ def test_the_configuration_sets_the_policy(tmp_path: Path) -> None:
 def test_bad_cooldowns_are_refused(tmp_path: Path, cooldowns: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"auth\.cooldowns"):
         policy_of(tmp_path, **cooldowns)
+
+
+# -- another configuration
+
+
+def test_kept_provider_is_known_on_both_sides_of_a_reload() -> None:
+    ward = Ward()
+    ward.fail("rate_limit")
+    attempt = ward.health.begin()
+    after = ProviderHealth(
+        providers=["p", "q"],
+        policy=CooldownPolicy(),
+        clock=ward.clock,
+        unix_time=lambda: START + ward.clock.seconds(),
+        before=ward.health,
+        kept=["p"],
+    )
+    assert after.resting("p") is not None
+    ward.health.succeeded("p", attempt)  # of a run that goes by what was before
+    assert after.resting("p") is None
+    assert after.begin() > attempt
+
+
+def test_provider_that_is_another_now_begins_afresh() -> None:
+    ward = Ward()
+    ward.fail("rate_limit")
+    after = ProviderHealth(
+        providers=["p"],
+        policy=CooldownPolicy(),
+        clock=ward.clock,
+        unix_time=lambda: START,
+        before=ward.health,
+    )
+    assert after.resting("p") is None

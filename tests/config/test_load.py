@@ -21,7 +21,23 @@ def test_no_file_at_all_means_defaults(tmp_path: Path) -> None:
         path=tmp_path / ".clawdbot/moltbot.json",
         exists=False,
         environ={"A": "1"},
+        files=(tmp_path / ".clawdbot/moltbot.json", tmp_path / ".clawdbot/.env"),
     )
+
+
+def test_files_that_were_read_are_named_whatever_is_wrong(tmp_path: Path) -> None:
+    main = tmp_path / "main.json"
+    main.write_text('{"$include": "a.json"}')
+    (tmp_path / "a.json").write_text('{"session": {"$include": "b.json"}}')
+    (tmp_path / "b.json").write_text('{"scope": "nobody"}')
+    with pytest.raises(ConfigError) as caught:
+        load_config({}, tmp_path, path=main)
+    names = {file.name for file in caught.value.files}
+    assert names == {"main.json", "a.json", "b.json", ".env"}
+    (tmp_path / "b.json").unlink()
+    with pytest.raises(ConfigError) as caught:
+        load_config({}, tmp_path, path=main)
+    assert tmp_path / "b.json" in caught.value.files
 
 
 def test_explicit_file_must_exist(tmp_path: Path) -> None:

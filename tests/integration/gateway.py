@@ -114,6 +114,10 @@ class Gateway:
         globalLogPublisher.removeObserver(self)
         assert not self.failures, "\n".join(self.failures)
 
+    def reload(self) -> None:
+        """Read the configuration's file anew."""
+        self._service.reload()
+
     async def prune(self) -> None:
         """Prune now, instead of in a while."""
         await self._service._prune()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import os
@@ -18,12 +19,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
+from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.config import GatewayTls
 from moltbot_gw.tlsfiles import server_tls_options
 from tests.integration.conftest import StartDaemon
-from tests.integration.gateway import TOKEN, ask, configuration, parse, request_bytes
+from tests.integration.gateway import (
+    TOKEN,
+    Gateway,
+    ask,
+    configuration,
+    parse,
+    post,
+    request_bytes,
+    send,
+)
+from tests.integration.waiting import socket_test, until
 from tests.support.daemon import PATIENCE, TWISTD, Daemon, environment
+from tests.support.fake_provider import (
+    DONE,
+    END_OF_CHUNKS,
+    FakeProvider,
+    delta,
+    finish,
+    said,
+    streamed,
+)
 
 OTHER_TOKEN = "another-token-0123456789abcdef"
 ROUNDS, STREAMS = 10, 4
@@ -371,3 +393,60 @@ def test_no_request_fails_and_no_turn_is_cut(house: House) -> None:
     assert crowd.whole >= STREAMS
     assert house.daemon.stop() == 0
     assert "Traceback" not in house.daemon.output
+
+
+# -- in the reactor of the test
+
+
+@socket_test
+async def test_nothing_of_former_configurations_is_kept(
+    clean: None, provider: FakeProvider, tmp_path: Path
+) -> None:
+    config = configuration(provider)
+    gateway = await Gateway(tmp_path, config).start()
+    for number in range(12):
+        config["models"]["providers"]["local"]["apiKey"] = f"key-{number}"
+        config["agents"]["list"][1]["name"] = f"Beta {number}"
+        (tmp_path / "moltbot.json").write_text(json.dumps(config))
+        before = gateway.agents.setup
+        gateway.reload()
+        await until(lambda before=before: gateway.agents.setup is not before)
+        provider.scripts += [said("hello")]
+        assert (await post(gateway, ask("hi"))).status == 200
+    del before
+    await until(lambda: gateway.log.count("the configuration was reloaded") == 12)
+    await gateway.when_idle()
+    gc.collect()
+    kept = [one for one in gc.get_objects() if isinstance(one, AgentSetup)]
+    # The first one may have been frozen with all that was there at the start.
+    assert len(kept) <= 2
+    keys = [request.headers["authorization"] for request in provider.requests]
+    assert keys == [f"Bearer key-{number}" for number in range(12)]
+    await gateway.stop()
+
+
+@socket_test
+async def test_run_keeps_the_provider_that_it_began_with(
+    clean: None, provider: FakeProvider, tmp_path: Path
+) -> None:
+    config = configuration(provider)
+    gateway = await Gateway(tmp_path, config).start()
+    go_on: Deferred[None] = Deferred()
+    words = [delta("one "), go_on, delta("two"), finish(), DONE]
+    provider.scripts.append([*streamed(*words), END_OF_CHUNKS])
+    client = await send(gateway, ask("hi", stream=True))
+    await until(lambda: b"one " in client.received)
+    del config["models"]["providers"]["local"]
+    for agent in config["agents"]["list"]:
+        agent["model"] = "echo/echo"
+    (tmp_path / "moltbot.json").write_text(json.dumps(config))
+    before = gateway.agents.setup
+    gateway.reload()
+    await until(lambda: gateway.agents.setup is not before)
+    assert (await post(gateway, ask("echo this"))).json()["choices"][0]["message"][
+        "content"
+    ] == "echo this"
+    go_on.callback(None)
+    assert (await client.reply()).text() == "one two"
+    await until(lambda: not provider.open_connections)
+    await gateway.stop()

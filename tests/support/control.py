@@ -177,7 +177,8 @@ class Control(Gateway):
         self._held: list[tuple[Any, Deferred[Any]]] | None = None
         self.provider_health = self.agents.setup.failover.health
         self.approvals = Approvals(clock=self.clock, unix_time=self.unix_time)
-        self.control = self._build_control(self._settings(config or {}))
+        self.settings = self._settings(config or {})
+        self.control = self._build_control(self.settings)
         self.site.resource = Root(self.site.resource, self.control.resource)
 
     def client(self, peer: str | None = None, **headers: str) -> Client:

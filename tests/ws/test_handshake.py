@@ -857,7 +857,7 @@ CHAT = {"sessionKey": "main", "message": "hi"}
 def test_in_the_global_scope_the_main_session_is_called_global(
     make_control: Make,
 ) -> None:
-    control = make_control({"session": {"scope": "global"}})
+    control = make_control(global_scope=True)
     snapshot = control.client().log_in()["payload"]["snapshot"]
     assert snapshot["sessionDefaults"]["mainSessionKey"] == "global"
     assert snapshot["sessionDefaults"]["scope"] == "global"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from struct import pack
 
+import attrs
 import pytest
 
+from moltbot_gw.config import Secret
 from moltbot_gw.ws.hub import GOODBYE_SECONDS
 from tests.support.control import Control
 from tests.support.gateway import LogTape
@@ -84,3 +86,55 @@ def test_stop_does_not_wait_for_a_client_that_does_not_go(
     assert stopping.called
     assert log.take_problems() == ["1 clients do not go\n"]
     client.connection.hang_up()
+
+
+# -- a secret that is replaced
+
+
+NEW = "a-new-token-0123456789abcdef0123"
+
+
+def replace_secret(control: Control) -> None:
+    old = control.settings
+    new = attrs.evolve(old, secret=Secret(NEW))
+    control.control.take_settings(old, new)
+    control.advance(0)
+
+
+def test_replaced_secret_ends_the_sessions_that_it_began(control: Control) -> None:
+    by_secret = control.member()
+    device, _ = log_in_with(control, LOCAL)
+    replace_secret(control)
+    assert by_secret.close == (1008, "gateway secret changed")
+    assert device.close == (1008, "gateway secret changed")
+    assert not control.client().log_in()["ok"]
+    assert control.client().log_in(auth={"token": NEW})["ok"]
+
+
+def test_session_of_a_device_s_own_token_outlives_the_secret(control: Control) -> None:
+    _, answer = log_in_with(control, LOCAL)
+    token = answer["payload"]["auth"]["deviceToken"]
+    device, _ = log_in_with(control, LOCAL, auth={"token": token})
+    replace_secret(control)
+    assert device.close is None
+
+
+def test_secret_that_stays_ends_nothing(control: Control) -> None:
+    member = control.member()
+    control.control.take_settings(control.settings, control.settings)
+    control.advance(0)
+    assert member.close is None
+
+
+def test_nobody_comes_in_by_a_secret_that_is_replaced_meanwhile(
+    control: Control,
+) -> None:
+    client = control.client(LOCAL)
+    control.hold_threads()
+    client.send(connect_frame(signed(control, client)))
+    control.advance(0)
+    replace_secret(control)
+    control.release_threads()
+    [answer] = client.answers()
+    assert "token mismatch" in answer["error"]["message"]
+    assert control.control.hub.members == 0
