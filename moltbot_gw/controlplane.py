@@ -26,7 +26,6 @@ from moltbot_gw.keyring import KeyRing
 from moltbot_gw.metering import Meters
 from moltbot_gw.reloadstatus import ReloadStatus
 from moltbot_gw.settings import STORE_FILE, Current, Settings
-from moltbot_gw.wire.connect import SessionDefaults
 from moltbot_gw.wire.frames import StateVersion
 from moltbot_gw.ws.calls import Caller, Method, MethodTable
 from moltbot_gw.ws.connection import MAX_PAYLOAD, Connection, Services
@@ -376,15 +375,6 @@ def _assistant(settings: Settings) -> Assistant | None:
     return ui.assistant if ui else None
 
 
-def _session_defaults(targets: Targets) -> SessionDefaults:
-    return SessionDefaults(
-        default_agent_id=targets.default_agent_id,
-        main_key="main",
-        main_session_key=targets.main_key(),
-        scope=targets.scope,
-    )
-
-
 def _build_greeter(
     shared: Shared, states: States, table: MethodTable, host: str
 ) -> Greeter:
@@ -398,7 +388,7 @@ def _build_greeter(
             state_dir=str(settings.state),
             methods=table.advertised,
         ),
-        session_defaults=lambda: _session_defaults(shared.targets),
+        session_defaults=shared.targets.session_defaults,
         presence=states.presence.entries,
         health=lambda: states.health.cached,
         versions=states.versions,

@@ -117,10 +117,11 @@ class Reload(Section, frozen=True, kw_only=True):
     """What a changed file does to a running gateway."""
 
     mode: Annotated[
-        Literal["off", "restart", "hot", "hybrid"], doc("what may be done about it")
+        Literal["off", "restart", "hot", "hybrid"],
+        doc("hot and hybrid: take it over; restart: only tell of it; off: do not look"),
     ] = "hybrid"
     debounce_ms: Annotated[
-        Count, doc("how long the file has to be left alone first")
+        Count, doc("how long the files must stay as they are first")
     ] = 300
 
 

@@ -94,10 +94,6 @@ class GatewayChannel(HTTPChannel):
         )
         self._deadline.set(self.site.policy.timeouts.header)
 
-    @property
-    def _idle_seconds(self) -> float:
-        return self.site.policy.timeouts.idle_of(self._is_stranger)
-
     def dataReceived(self, data: bytes) -> None:
         if self._successor is not None:
             self._successor.dataReceived(data)
@@ -284,7 +280,7 @@ class GatewayChannel(HTTPChannel):
             # Nothing but unsent bytes keeps the connection from closing.
             self._stall_watch.start()
         elif not self._waitingForTransport:
-            self._deadline.set(self._idle_seconds)
+            self._deadline.set(self.site.policy.timeouts.idle_of(self._is_stranger))
         super().requestDone(request)
 
     def pauseProducing(self) -> None:
@@ -296,7 +292,7 @@ class GatewayChannel(HTTPChannel):
         self._stall_watch.stop()
         if not self.requests and not self._refused and not self._in_head:
             # The answer was finished while its end still lay here (twisted#12498).
-            self._deadline.set(self._idle_seconds)
+            self._deadline.set(self.site.policy.timeouts.idle_of(self._is_stranger))
         super().resumeProducing()
 
     def refuse(self, error: GatewayError) -> None:

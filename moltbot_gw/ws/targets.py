@@ -8,6 +8,7 @@ from moltbot_gw.agents.keys import BadSessionKey, check_key, split_key, store_ke
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.config import normalize_agent_id
+from moltbot_gw.wire.connect import SessionDefaults
 from moltbot_gw.ws.calls import invalid
 
 
@@ -47,6 +48,15 @@ class Targets:
         """Return the key of an agent's main session; by default the default agent's."""
         agent_id = agent_id or self._roster.default_id
         return store_key("main", agent_id, global_scope=self._global_scope)
+
+    def session_defaults(self) -> SessionDefaults:
+        """Return what a client is told of sessions when it comes."""
+        return SessionDefaults(
+            default_agent_id=self.default_agent_id,
+            main_key="main",
+            main_session_key=self.main_key(),
+            scope=self.scope,
+        )
 
     def find(self, method: str, key: str, agent: str | None = None) -> Target:
         """Return the session *key*; *agent*, if given, must be the one that it names.

@@ -329,3 +329,12 @@ def test_system_events_are_bounded() -> None:
         events.add(str(number), "x")
     assert taken(events, "0") == []
     assert taken(events, "1") == ["x"]
+
+
+def test_health_tells_how_the_configuration_is(desk: Desk) -> None:
+    good = {"ok": True, "error": None, "loadedAt": NOW_MS, "restartNeeded": []}
+    assert desk.ask("health")["config"] == good
+    desk.config_status.refused("gateway.port: expected a number")
+    desk.health.outdated()
+    bad = good | {"ok": False, "error": "gateway.port: expected a number"}
+    assert desk.ask("health")["config"] == bad
