@@ -109,7 +109,9 @@ def _measure(rate: int, reloads: int, *, is_changing: bool) -> dict[str, Any]:
             memory.append(processes.resident_kib(pid))
         load.stop()
         thread.join()
-        log = (folder / "log").read_text()
+        # twistd begins another file when one is large.
+        files = [folder / "log", *folder.glob("log.[0-9]*")]
+        log = "".join(file.read_text() for file in files)
         return {
             "name": f"{rate} streams a second, {reloads * is_changing} reloads",
             "streams": load.begun,
