@@ -11,98 +11,31 @@ It gives up after PATIENCE seconds.
 from __future__ import annotations
 
 import json
-import struct
 import sys
 from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
-from twisted.python.failure import Failure
+
+from benchmarks.sockets import Socket
 
 reactor: Any = _reactor
 
 READ_ON_SECONDS = 3.0
-_HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
-_PING, _PONG = 0x89, b"\x8a\x80\0\0\0\0"
-_CONNECT = {
-    "minProtocol": 3,
-    "maxProtocol": 3,
-    "client": {"id": "test", "version": "1", "platform": "linux", "mode": "test"},
-}
 
 
-class Listener(Protocol):
-    """One client: its own parser, no more than it needs."""
-
-    transport: Any
+class Listener(Socket):
+    """One client, who counts the characters of each run."""
 
     def __init__(self, crowd: Crowd, stalls: bool) -> None:
+        super().__init__(crowd.token)
         self._crowd = crowd
         self._stalls = stalls
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._head = False
-        self._parts: list[bytes] = []
         self.chars: dict[str, int] = {}
-        self.lost = False
 
-    def connectionMade(self) -> None:
-        self.transport.write(_HANDSHAKE)
-        self.request("c", "connect", {**_CONNECT, "auth": {"token": self._crowd.token}})
-
-    def request(self, frame_id: str, method: str, params: Any) -> None:
-        frame = {"type": "req", "id": frame_id, "method": method, "params": params}
-        data = json.dumps(frame).encode()
-        self.transport.write(
-            struct.pack("!BBH", 0x81, 0xFE, len(data)) + b"\0\0\0\0" + data
-        )
-
-    def dataReceived(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size >= self._wanted():
-            self._take(b"".join(self._pieces))
-
-    def _wanted(self) -> int:
-        """Return how many bytes make the next frame, as far as the first piece says."""
-        first = self._pieces[0]
-        if not self._head or len(first) < 10:
-            return 0
-        short = first[1] & 0x7F
-        if short < 126:
-            return 2 + short
-        if short == 126:
-            return 4 + int.from_bytes(first[2:4], "big")
-        return 10 + int.from_bytes(first[2:10], "big")
-
-    def _take(self, data: bytes) -> None:
-        at = 0
-        if not self._head:
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            self._head, at = True, end + 4
-        while (bounds := _bounds(data, at)) is not None:
-            start, stop = bounds
-            if data[at] == _PING:
-                self.transport.write(_PONG)
-            if data[at] & 0x0F < 2:
-                self._parts.append(data[start:stop])
-                if data[at] & 0x80:
-                    self._message(b"".join(self._parts))
-                    self._parts = []
-            at = stop
-        rest = data[at:]
-        self._pieces = [rest] if rest else []
-        self._size = len(rest)
-
-    def _message(self, payload: bytes) -> None:
+    def message(self, payload: bytes) -> None:
         if payload.startswith(b'{"type":"event","event":"agent"'):
             event = json.loads(payload)["payload"]
             if event["stream"] == "assistant":
@@ -115,22 +48,6 @@ class Listener(Protocol):
             if self._stalls:
                 self.transport.pauseProducing()
             self._crowd.ready()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost = True
-
-
-def _bounds(data: bytes, at: int) -> tuple[int, int] | None:
-    """Return where the payload of the frame at *at* starts and stops."""
-    if len(data) < at + 2:
-        return None
-    short = data[at + 1] & 0x7F
-    more = 2 if short == 126 else 8 if short == 127 else 0
-    start = at + 2 + more
-    if len(data) < start:
-        return None
-    size = int.from_bytes(data[at + 2 : start], "big") if more else short
-    return (start, start + size) if len(data) >= start + size else None
 
 
 class Crowd:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 TOKEN = "benchmark-token-benchmark-token"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
@@ -32,18 +34,34 @@ def resident_kib(pid: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
+def open_files(pid: int) -> int:
+    """Return how many file descriptors *pid* has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 @contextmanager
 def provider(chunks: int, pace: float) -> Iterator[int]:
     """Run the fake provider; give its port."""
-    with _module("benchmarks.provider", [str(chunks), str(pace)]) as (_, port):
+    with module("benchmarks.provider", [str(chunks), str(pace)]) as (_, port):
         yield port
 
 
 @contextmanager
 def proxy(provider_port: int) -> Iterator[tuple[int, int]]:
     """Run Twisted's reverse proxy before the provider; give its pid and port."""
-    with _module("benchmarks.proxy", [str(provider_port)]) as (process, port):
+    with module("benchmarks.proxy", [str(provider_port)]) as (process, port):
         yield process.pid, port
+
+
+@attrs.frozen
+class Running:
+    """A gateway that runs: *folder* has all its files, *output* what it prints."""
+
+    pid: int
+    port: int
+    folder: Path
+    log: Path
+    output: Path
 
 
 @contextmanager
@@ -79,19 +97,32 @@ def gateway(
             "defaults": {"model": {"primary": "bench/m1"}, "maxConcurrent": 4000}
         },
     }
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "moltbot.json"
-        path.write_text(json.dumps(config))
-        log = Path(folder) / "log"
-        environ = {**os.environ, "HOME": folder, "MOLTBOT_STATE_DIR": folder}
-        twistd = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile="]
-        command = [*twistd, "--logfile", str(log), "moltbot-gateway", "--port", "0"]
-        with subprocess.Popen(command, env=environ) as process:
-            try:
-                yield process.pid, _port_in_log(log, process)
-            finally:
-                process.terminate()
-                process.wait(20)
+    with tempfile.TemporaryDirectory() as folder, daemon(config, folder) as running:
+        yield running.pid, running.port
+
+
+@contextmanager
+def daemon(config: dict[str, Any], folder: str) -> Iterator[Running]:
+    """Run the gateway with *config*, which becomes ``moltbot.json`` in *folder*."""
+    place = Path(folder)
+    (place / "moltbot.json").write_text(json.dumps(config))
+    log = place / "log"
+    environ = {**os.environ, "HOME": folder, "MOLTBOT_STATE_DIR": folder}
+    twistd = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile="]
+    command = [*twistd, "--logfile", str(log), "moltbot-gateway", "--port", "0"]
+    output = place / "output"
+    with (
+        output.open("wb") as sink,
+        subprocess.Popen(command, env=environ, stdout=sink, stderr=sink) as process,
+    ):
+        try:
+            port = int(in_log(log, _LISTENING, process))
+            yield Running(process.pid, port, place, log, output)
+        finally:
+            process.terminate()
+            status = process.wait(20)
+    if status:
+        raise RuntimeError(f"the gateway ended with {status}:\n{output.read_text()}")
 
 
 def descriptors(pid: int) -> int:
@@ -114,9 +145,10 @@ def load(port: int, clients: int, requests: int, *, stream: bool) -> dict[str, A
 
 
 @contextmanager
-def _module(
+def module(
     name: str, arguments: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Run the module *name*; give its process and the port that it prints first."""
     command = [sys.executable, "-m", name, *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -128,13 +160,20 @@ def _module(
             process.kill()
 
 
-def _port_in_log(log: Path, process: subprocess.Popen[bytes]) -> int:
+def in_log(
+    log: Path,
+    pattern: re.Pattern[str],
+    process: subprocess.Popen[bytes] | None = None,
+) -> str:
+    """Return the first group of *pattern*, once a line of *log* has it."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
-        match = _LISTENING.search(log.read_text() if log.exists() else "")
+        match = pattern.search(log.read_text() if log.exists() else "")
         if match:
-            return int(match[1])
-        if process.poll() is not None:
+            return match[1]
+        if process is not None and process.poll() is not None:
             break
         time.sleep(0.05)
-    raise RuntimeError("the gateway did not start:\n" + log.read_text()[-2000:])
+    files = (log, log.with_name("output"))
+    told = [path.read_text()[-2000:] for path in files if path.exists()]
+    raise RuntimeError("the gateway did not start:\n" + "".join(told))
