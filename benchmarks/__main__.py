@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
-from benchmarks import cpu, memory, reload, slowhttp, websocket
+from benchmarks import cpu, memory, reload, slowhttp, soak, websocket
+from benchmarks.watching import MOST_STALL
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    kinds = ["cpu", "memory", "websocket", "reload", "slowhttp", "all"]
+    kinds = ["cpu", "memory", "websocket", "reload", "slowhttp", "all", "soak"]
     parser.add_argument("what", choices=kinds, nargs="?")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
     parser.add_argument("--requests", type=int, default=800, help="a round (800)")
@@ -22,7 +24,25 @@ def main() -> None:
         default=25,
         help="MB meant for each of those that never read, in steps of 5 (25)",
     )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="of the soak, after its warm-up (10)",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=12.0, help="visits a second of the soak (12)"
+    )
+    parser.add_argument(
+        "--reloads",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="in the soak, change the configuration and send SIGHUP; only where that is"
+        " no stop",
+    )
     options = parser.parse_args()
+    if options.what == "soak":
+        sys.exit(soak_gateway(options.minutes, options.rate, options.reloads))
     results: dict[str, Any] = {}
     if options.what in ("cpu", "all", None):
         results["cpu"] = measure_cpu(options.rounds, options.requests)
@@ -117,6 +137,35 @@ def measure_reload() -> list[dict[str, Any]]:
         )
         results.append(result)
     return results
+
+
+def soak_gateway(minutes: float, rate: float, reloads: bool) -> int:
+    """Print how a soak went; return 0 if it went well."""
+    result = soak.measure(
+        seconds=minutes * 60, warm_up=min(minutes * 12, 120), rate=rate, reloads=reloads
+    )
+    before, after, stall = result["before"], result["after"], result["stall"]
+    print(f"visits       {result['visits']}: {result['load']['visits']}")
+    print(f"put off      {result['load']['put_off']}")
+    print(f"runs         {result['runs']} (with those of the warm-up)")
+    print(f"files        {before['files']} before, {after['files']} after")
+    print(f"memory       {before['kib']} KiB before, {after['kib']} KiB after")
+    grown = result["slope_kib_a_minute"]
+    print(f"growth       {grown} KiB a minute; at most {soak.MOST_SLOPE:g} are good")
+    print(f"not at rest  {after['busy'] or 'nothing'}")
+    print(
+        f"stall        {stall['longest'] * 1000:.1f} ms, in the bucket up to"
+        f" {stall['bucket']:g} s; {stall['late']:g} of {stall['ticks']:g} ticks were"
+        f" over {MOST_STALL:g} s; load average {result['load_average']}"
+    )
+    faults = result["faults"]
+    if grown > soak.MOST_SLOPE:
+        faults.append("memory grows")
+    if stall["longest"] > MOST_STALL:
+        faults.append("the reactor stalled for too long")
+    print("\n".join(f"BAD: {fault}" for fault in faults) or "all is well")
+    print(json.dumps(result))
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

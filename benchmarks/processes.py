@@ -34,11 +34,6 @@ def resident_kib(pid: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def open_files(pid: int) -> int:
-    """Return how many file descriptors *pid* has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 @contextmanager
 def provider(chunks: int, pace: float) -> Iterator[int]:
     """Run the fake provider; give its port."""

@@ -87,6 +87,7 @@ class Provider(Protocol):
     def __init__(self) -> None:
         self._buffer = b""
         self._left = 0
+        self._pace = 0.0
         self._flood = 0
         self._paused = False
         self._close = False
@@ -123,17 +124,22 @@ class Provider(Protocol):
             self.resumeProducing()
             return
         self._left = self.factory.chunks
-        if self.factory.pace:
+        self._pace = self.pace_of(body)
+        if self._pace:
             self._word()
         else:
             self._write(WORD * self._left + END)
             self._finish()
 
+    def pace_of(self, body: bytes) -> float:
+        """Return the seconds between two chunks of the answer to *body*."""
+        return self.factory.pace
+
     def _word(self) -> None:
         if self._left:
             self._left -= 1
             self._write(WORD)
-            reactor.callLater(self.factory.pace, self._word)
+            reactor.callLater(self._pace, self._word)
         else:
             self._write(END)
             self._finish()
