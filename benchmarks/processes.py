@@ -58,6 +58,11 @@ class Running:
     log: Path
     output: Path
 
+    def told(self) -> str:
+        """Return all that was logged or printed; twistd begins a new log each MB."""
+        logs = self.log.parent.glob(f"{self.log.name}*")
+        return "".join(path.read_text() for path in (*logs, self.output))
+
 
 @contextmanager
 def gateway(
@@ -101,7 +106,7 @@ def daemon(config: dict[str, Any], folder: str) -> Iterator[Running]:
     """Run the gateway with *config*, which becomes ``moltbot.json`` in *folder*."""
     place = Path(folder)
     (place / "moltbot.json").write_text(json.dumps(config))
-    log = place / "log"
+    log = place / "twistd.log"
     environ = {**os.environ, "HOME": folder, "MOLTBOT_STATE_DIR": folder}
     twistd = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile="]
     command = [*twistd, "--logfile", str(log), "moltbot-gateway", "--port", "0"]

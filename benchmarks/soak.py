@@ -71,7 +71,7 @@ def measure(
             after = watch.rest()
             stall, figures = watch.stall(), watch.figures()
         # The stop is part of it.
-        log = gateway.log.read_text() + gateway.output.read_text()
+        log = gateway.told()
     result = {
         "seconds": seconds,
         "visits": sum(load["visits"].values()),
