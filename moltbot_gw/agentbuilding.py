@@ -31,7 +31,7 @@ from moltbot_gw.agents.toolpolicy import ToolPolicies
 from moltbot_gw.agents.toolrunner import ToolLimits
 from moltbot_gw.agents.window import compaction_settings
 from moltbot_gw.agents.workspace import Workspaces, leave_workspace
-from moltbot_gw.config import Config, Cooldowns, Reset, WebFetch
+from moltbot_gw.config import Auth, Config, Reset, WebFetch
 from moltbot_gw.config import Session as SessionConfig
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.interfaces import ISessionStore
@@ -108,13 +108,13 @@ def build_setup(
         # Whoever only tries it out finds nothing beside the state.
         workspaces=settings.state if settings.dev else None,
     )
-    makes_files = not config.agents.defaults.skip_bootstrap
+    prepare = workshop.workspaces.prepare
+    if config.agents.defaults.skip_bootstrap:
+        prepare = leave_workspace
     policies = ToolPolicies(config)
     health = ProviderHealth(
         providers=providers,
-        policy=CooldownPolicy.from_config(
-            config.auth.cooldowns if config.auth is not None else Cooldowns()
-        ),
+        policy=CooldownPolicy.from_config((config.auth or Auth()).cooldowns),
         clock=workshop.reactor,
         unix_time=time.time,
         before=before.failover.health if before is not None else None,
@@ -129,9 +129,7 @@ def build_setup(
         providers=providers,
         fresh_after_ms=_freshness(config.session),
         max_run_bytes=config.gateway.limits.max_run_bytes,
-        prepare_workspace=workshop.workspaces.prepare
-        if makes_files
-        else leave_workspace,
+        prepare_workspace=prepare,
         failover=Failover(health),
         compactor=Compactor(
             store=workshop.store,

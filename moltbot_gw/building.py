@@ -248,19 +248,15 @@ def _build_edge(
     )
     exposition = Exposition(reactor)
     front = Front(build_gate(settings, limiter, keys, meters))
-    api = build_api(
-        completions,
-        ModelsHandler(agents, int(time.time())),
-        runs,
-        build_probes(
-            agents,
-            store,
-            front.brings_secret,
-            reactor,
-            config_problem=lambda: status.error,
-        ),
-        MetricsHandler(exposition.render),
+    probes = build_probes(
+        agents,
+        store,
+        front.brings_secret,
+        reactor,
+        config_problem=lambda: status.error,
     )
+    models, metrics = ModelsHandler(agents, int(time.time())), exposition.render
+    api = build_api(completions, models, runs, probes, MetricsHandler(metrics))
     site = _build_site(
         Root(api, control.resource),
         site_policy(settings, front.gate),
@@ -273,14 +269,11 @@ def _build_edge(
         METRICS_CONNECTIONS,
         reactor,
     )
+    watched = Watched(
+        edge=site, control=control, agents=agents, store=store, limiter=limiter
+    )
     monitoring = build_monitoring(
-        Watched(
-            edge=site,
-            control=control,
-            agents=agents,
-            store=store,
-            limiter=limiter,
-        ),
+        watched,
         exposition=exposition,
         enabled=settings.config.gateway.metrics.enabled,
         listener=build_metrics_listener(settings, reactor),

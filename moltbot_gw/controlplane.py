@@ -132,22 +132,14 @@ def build_control_plane(
         unix_time=unix_time,
         run_in_thread=run_in_thread,
     )
+    approval_methods = ApprovalMethods(
+        approvals=approvals, allowlist=allowlist, hub=shared.hub, unix_time=unix_time
+    )
     table = MethodTable(
         [
             *_served(shared, states, pairing, find_log),
-            *model_status.methods(agents=agents, unix_time=unix_time),
-            *ApprovalMethods(
-                approvals=approvals,
-                allowlist=allowlist,
-                hub=shared.hub,
-                unix_time=unix_time,
-            ).methods(),
-            *unserved.methods(
-                hub=shared.hub,
-                unix_time=unix_time,
-                state=settings.state,
-                workspace=lambda: _default_workspace(agents),
-            ),
+            *approval_methods.methods(),
+            *_unserved(shared),
         ]
     )
     services = Services(
@@ -170,8 +162,13 @@ def build_control_plane(
         ),
         meters=meters,
     )
+    return _open(services, settings, states)
+
+
+def _open(services: Services, settings: Settings, states: States) -> ControlPlane:
+    """Return the edge that greets its clients with *services*."""
     factory = SocketFactory(
-        clock=reactor,
+        clock=services.clock,
         max_bytes=MAX_PAYLOAD,
         stall_seconds=settings.config.gateway.http.stall_timeout_seconds,
     )
@@ -179,8 +176,21 @@ def build_control_plane(
         factory, lambda socket, peer: Connection(services, socket, peer)
     )
     return ControlPlane(
-        resource, shared.hub, services.doorkeeper, states.health, factory
+        resource, services.hub, services.doorkeeper, states.health, factory
     )
+
+
+def _unserved(shared: Shared) -> list[Method]:
+    """Return the methods that have little to say, and those of models' health."""
+    return [
+        *model_status.methods(agents=shared.agents, unix_time=shared.unix_time),
+        *unserved.methods(
+            hub=shared.hub,
+            unix_time=shared.unix_time,
+            state=shared.current.settings.state,
+            workspace=lambda: _default_workspace(shared.agents),
+        ),
+    ]
 
 
 def _default_workspace(agents: AgentService) -> Path:

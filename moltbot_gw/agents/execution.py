@@ -109,12 +109,7 @@ class Execution:
         """Read what the session holds, and store the first half of the turn."""
         request, setup = self._request, self._setup
         await setup.prepare_workspace(self._agent)
-        history = History()
-        if not request.anonymous:
-            fresh_after = setup.fresh_after_ms(request.store_key)
-            history = await self._store.history(request.store_key, fresh_after)
-        if request.session_id not in (None, history.session_id):
-            history = History(settings=history.settings)
+        history = await self._history()
         if self._run.cancelled is not None:
             raise self._run.cancelled
         has_history = bool(history.messages or history.summary)
@@ -166,6 +161,17 @@ class Execution:
             context=context,
             options_for=self._options,
         )
+
+    async def _history(self) -> History:
+        """Read the session that the run goes on with, if there is one."""
+        request = self._request
+        if request.anonymous:
+            return History()
+        fresh_after = self._setup.fresh_after_ms(request.store_key)
+        history = await self._store.history(request.store_key, fresh_after)
+        if request.session_id in (None, history.session_id):
+            return history
+        return History(settings=history.settings)
 
     def _options(self, model: ModelRef) -> SamplingOptions:
         return with_thinking(

@@ -39,7 +39,7 @@ from .model_gateway import (
     Limits,
 )
 from .model_keys import AuthKey, KeyScope, TrustedProxy, parse_instant
-from .model_others import Assistant, Cooldowns, Env, Logging
+from .model_others import Assistant, Auth, Cooldowns, Env, Logging
 from .model_providers import Compat, Cost, ModelEntry, Models, ProviderEntry
 from .model_session import Reset, ResetByType, Session
 from .model_tools import AgentToAgent, WebFetch
@@ -96,6 +96,7 @@ __all__ = [
     "Reset",
     "ResetByType",
     "AgentToAgent",
+    "Auth",
     "Assistant",
     "Cooldowns",
     "WebFetch",
