@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moltbot_gw.agents.lanes import Lanes, Waiting
+from moltbot_gw.agents.lanes import LaneLimits, Lanes, Waiting
 from moltbot_gw.agents.log import Cursor, RunLog
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import ReasoningDelta, RunOutcome, TextDelta, ToolCallDelta
@@ -61,7 +61,8 @@ def test_the_wait_for_a_turn_ends_when_the_turn_has_come() -> None:
 
 
 def test_lanes_tell_who_waits_for_what() -> None:
-    lanes = Lanes(max_concurrent=1, max_waiting=9, max_waiting_per_session=9)
+    limits = LaneLimits(max_concurrent=1, max_waiting=9, max_waiting_per_session=9)
+    lanes = Lanes(limits)
     tickets = [lanes.enter(key) for key in ("a", "a", "b")]
     assert tickets[0].take_free()
     waits = []

@@ -50,7 +50,7 @@ class TestRequests:
             watched.connect()
         assert watched.figures().value("moltbot_http_connections") == 3
         assert watched.site.buildProtocol(None) is None
-        assert "others are refused" in log.take_problems()[0]
+        assert "more are refused" in log.take_problems()[0]
         watched.connections[0].hang_up()
         figures = watched.figures()
         assert figures.value("moltbot_http_connections_refused_total") == 1
