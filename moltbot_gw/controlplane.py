@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource
 
@@ -19,18 +18,16 @@ from moltbot_gw.agents.statuscard import StatusCards
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import Assistant
 from moltbot_gw.config.file import find_config_file
-from moltbot_gw.devices.pairing import PairingStore, PendingView, Resolved, RunInThread
-from moltbot_gw.errors import StoreFailed
+from moltbot_gw.devices.pairing import PairingStore, RunInThread
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.keyring import KeyRing
 from moltbot_gw.metering import Meters
 from moltbot_gw.reloadstatus import ReloadStatus
 from moltbot_gw.settings import STORE_FILE, Current, Settings
-from moltbot_gw.wire.frames import StateVersion
-from moltbot_gw.ws.calls import Caller, Method, MethodTable
+from moltbot_gw.ws.calls import Method, MethodTable
 from moltbot_gw.ws.connection import MAX_PAYLOAD, Connection, Services
 from moltbot_gw.ws.greeting import Facts, Greeter
-from moltbot_gw.ws.handshake import Admission, Demands, Doorkeeper
+from moltbot_gw.ws.handshake import Demands, Doorkeeper
 from moltbot_gw.ws.health import Health
 from moltbot_gw.ws.hub import Hub
 from moltbot_gw.ws.methods import (
@@ -49,11 +46,11 @@ from moltbot_gw.ws.methods.approvals import ApprovalMethods
 from moltbot_gw.ws.methods.chat import ChatMethods
 from moltbot_gw.ws.methods.commands import Commands
 from moltbot_gw.ws.methods.config import ConfigMethods
-from moltbot_gw.ws.methods.devices import DeviceMethods, resolved_event
+from moltbot_gw.ws.methods.devices import DeviceMethods
 from moltbot_gw.ws.methods.session_tools import SessionTools
-from moltbot_gw.ws.presence import Presence
 from moltbot_gw.ws.resource import UpgradeResource
 from moltbot_gw.ws.socket import SocketFactory
+from moltbot_gw.ws.states import States
 from moltbot_gw.ws.system_events import SystemEvents
 from moltbot_gw.ws.targets import Targets
 
@@ -126,7 +123,17 @@ def build_control_plane(
         unix_time=unix_time,
         run_in_thread=run_in_thread,
     )
-    states = States(shared, host, system_events, status)
+    states = States(
+        hub=shared.hub,
+        agents=agents,
+        store=store,
+        clock=reactor,
+        unix_time=unix_time,
+        store_path=shared.store_path,
+        host=host,
+        system_events=system_events,
+        status=status,
+    )
     pairing = PairingStore(
         settings.state / DEVICES_FOLDER,
         unix_time=unix_time,
@@ -223,72 +230,6 @@ class Shared:
     def store_path(self) -> str:
         """The store's file, for people."""
         return str(self.current.settings.state / STORE_FILE)
-
-
-class States:
-    """What all clients keep a copy of, and who is told when it changes."""
-
-    def __init__(
-        self,
-        shared: Shared,
-        host: str,
-        system_events: SystemEvents,
-        status: ReloadStatus,
-    ) -> None:
-        self._hub = shared.hub
-        self.system_events = system_events
-        self.presence = Presence(
-            unix_time=shared.unix_time, version=__version__, host=host
-        )
-        self.health = Health(
-            store=shared.store,
-            agents=shared.agents,
-            clock=shared.clock,
-            unix_time=shared.unix_time,
-            store_path=shared.store_path,
-            broadcast=self.tell,
-            config=status,
-        )
-        shared.hub.on_gone = self._gone
-
-    def versions(self) -> StateVersion:
-        """Return the counters of presence and health."""
-        return StateVersion(presence=self.presence.version, health=self.health.version)
-
-    def tell(self, name: str, payload: Any) -> None:
-        """Tell everybody a state that is counted."""
-        self._hub.broadcast(name, payload, version=self.versions())
-
-    def admitted(self, admission: Admission) -> None:
-        """A client has been let in; it is told itself in its hello."""
-        self.presence.connected(admission.caller)
-        if admission.resolved is not None:
-            self.pairing_resolved(admission.resolved)
-        refreshing = Deferred.fromCoroutine(self.health.refresh())
-        # What is wrong with the store is in the log already.
-        refreshing.addErrback(lambda failure: failure.trap(StoreFailed))
-
-    def pairing_asked(self, pending: PendingView) -> None:
-        """Somebody has to approve a device."""
-        self._hub.broadcast(
-            "device.pair.requested",
-            pending,
-            key=f"device.pair.requested:{pending.request_id}",
-            right="pairing",
-        )
-
-    def pairing_resolved(self, resolved: Resolved) -> None:
-        """Somebody has."""
-        self._hub.broadcast(
-            "device.pair.resolved",
-            resolved_event(resolved),
-            key=f"device.pair.resolved:{resolved.request_id}",
-            right="pairing",
-        )
-
-    def _gone(self, caller: Caller) -> None:
-        if self.presence.disconnected(caller):
-            self.tell("presence", {"presence": self.presence.entries()})
 
 
 def _served(
