@@ -39,6 +39,13 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
     details: Mapping[str, Any] | None = None
 
 
+def json_result(value: Mapping[str, Any]) -> ToolResult:
+    """Return *value* as text that is easy to read, and as JSON values."""
+    data = msgspec.json.encode(value)
+    text = msgspec.json.format(data, indent=2).decode()
+    return ToolResult(content=text, details=msgspec.json.decode(data))
+
+
 class ToolParams(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Base of a tool's parameters, by their names on the wire.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from moltbot_gw.agents.collect import collect
-from moltbot_gw.agents.keys import split_key
 from moltbot_gw.agents.lanes import Lanes
 from moltbot_gw.agents.setup import AgentSetup
 from moltbot_gw.interfaces import ISessionStore
@@ -32,9 +31,7 @@ async def compact_session(
         history = await store.history(store_key, 0)
         if history.session_id is None:
             return NOTHING
-        roster = setup.roster
-        owner = split_key(store_key)[0] or roster.default_id
-        agent = roster.agents.get(owner, roster.agents[roster.default_id])
+        agent = setup.roster.owner(store_key)
         model = setup.model_of(agent, history.settings)
         provider = setup.providers[model.provider]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from moltbot_gw.config import Cost
+from moltbot_gw.events import Usage
 
 _PER_MILLION = 1_000_000
 
@@ -41,6 +42,16 @@ def tokens_of(prompt: int, completion: int, cached: int, total: int) -> Tokens:
         output=completion,
         cache_read=cached,
         total=total,
+    )
+
+
+def count_tokens(usage: Usage) -> Tokens:
+    """Split the counts of *usage*."""
+    return tokens_of(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens or 0,
+        usage.total_tokens,
     )
 
 

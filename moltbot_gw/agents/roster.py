@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
+from moltbot_gw.agents.keys import split_key
 from moltbot_gw.config import (
     DEFAULT_MODEL,
     AgentEntry,
@@ -57,6 +58,18 @@ class Roster(msgspec.Struct, frozen=True, kw_only=True):
     agents: Mapping[str, Agent]
     default_id: str
     catalog: Catalog = Catalog(Config())
+
+    def owner_id(self, store_key: str) -> str:
+        """Return the agent's id in a session's key; one without belongs to the default.
+
+        The configuration may know that agent no more.
+        """
+        return split_key(store_key)[0] or self.default_id
+
+    def owner(self, store_key: str) -> Agent:
+        """Return who goes on with a session: its agent, else the default one."""
+        default = self.agents[self.default_id]
+        return self.agents.get(self.owner_id(store_key), default)
 
     def from_model(self, model: str | None) -> str | None:
         """Return the agent id that a request's ``model`` names; None if it names none.

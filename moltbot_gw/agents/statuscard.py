@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from moltbot_gw import __version__
 from moltbot_gw.agents.catalog import ModelRef
-from moltbot_gw.agents.keys import split_key
 from moltbot_gw.agents.service import AgentService
+from moltbot_gw.agents.thinking import thinking_level
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.stored import SessionSettings, SessionSummary
 
@@ -31,18 +31,15 @@ class StatusCards:
 
     async def card(self, store_key: str) -> str:
         """Return the lines for a session, of which the store may know nothing yet."""
-        roster = self._agents.roster
-        owner = split_key(store_key)[0] or roster.default_id
-        agent = roster.agents.get(owner, roster.agents[roster.default_id])
+        agent = self._agents.roster.owner(store_key)
         session = await self._store.find_session(store_key)
         settings = session.settings if session else SessionSettings()
         model = self._agents.setup.model_of(agent, settings)
-        usual = "low" if model.reasons else "off"
         return status_card(
             store_key,
             session,
             model,
-            thinking=settings.thinking_level or agent.thinking or usual,
+            thinking=thinking_level(model, settings.thinking_level, agent.thinking),
             running=len(self._agents.runs_of(store_key)),
             now=self._unix_time(),
         )

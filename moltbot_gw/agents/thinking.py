@@ -19,6 +19,12 @@ _EFFORTS = {
 }
 
 
+def thinking_level(model: ModelRef, *levels: str | None) -> str:
+    """Return the first of *levels* that somebody has set, else what is usual."""
+    usual = "low" if model.reasons else "off"
+    return next((level for level in levels if level), usual)
+
+
 def with_thinking(
     options: SamplingOptions, model: ModelRef, *levels: str | None
 ) -> SamplingOptions:

@@ -19,12 +19,13 @@ Source: upstream's dependency pi-coding-agent 0.49.3, ``SessionManager``;
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from moltbot_gw.agents.catalog import Catalog, ModelRef
-from moltbot_gw.agents.costs import Tokens, price_of, tokens_of
+from moltbot_gw.agents.costs import Tokens, count_tokens, price_of
 from moltbot_gw.config import Cost
 from moltbot_gw.events import Usage
 from moltbot_gw.messages import (
@@ -36,6 +37,8 @@ from moltbot_gw.messages import (
     UserMessage,
 )
 from moltbot_gw.stored import TranscriptEntry
+
+_encode = msgspec.json.Encoder().encode
 
 Message = dict[str, Any]
 """Ready for a JSON encoder."""
@@ -73,6 +76,25 @@ def message_of(entry: TranscriptEntry, catalog: Catalog) -> Message:
     }
 
 
+def last_messages(
+    entries: Sequence[TranscriptEntry], catalog: Catalog, max_bytes: int
+) -> list[msgspec.Raw]:
+    """Return the last message objects whose JSON array has at most *max_bytes*.
+
+    The last one is there whatever its size.
+    """
+    messages: list[msgspec.Raw] = []
+    size = 2
+    for entry in reversed(entries):
+        message = _encode(message_of(entry, catalog))
+        size += len(message) + 1
+        if messages and size > max_bytes:
+            break
+        messages.append(msgspec.Raw(message))
+    messages.reverse()
+    return messages
+
+
 def injected_message(text: str, timestamp_ms: int) -> Message:
     """Return a message that somebody has put into the assistant's mouth."""
     return {
@@ -97,14 +119,7 @@ def without_hints(text: str) -> str:
 
 def usage_of(usage: Usage | None, cost: Cost | None) -> Message:
     """Return the counts of a run with their price; zeros for what is not known."""
-    tokens = Tokens()
-    if usage is not None:
-        tokens = tokens_of(
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.cached_tokens or 0,
-            usage.total_tokens,
-        )
+    tokens = Tokens() if usage is None else count_tokens(usage)
     return {
         "input": tokens.input,
         "output": tokens.output,

@@ -53,7 +53,7 @@ class SessionAccess:
 
     def owner(self, key: str) -> str:
         """Return the agent to whom the session *key* of the store belongs."""
-        return split_key(key)[0] or self._roster.default_id
+        return self._roster.owner_id(key)
 
     def check(self, own: str, key: str, what: str) -> None:
         """Raise ``NotAllowed`` unless *own* may do *what* with the session *key*."""

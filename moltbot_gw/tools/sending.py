@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -25,7 +24,14 @@ from moltbot_gw.config import normalize_agent_id
 from moltbot_gw.errors import GatewayError, RunAborted
 from moltbot_gw.messages import UserMessage
 from moltbot_gw.principals import OWNER
-from moltbot_gw.tooling import Tool, ToolContext, ToolFailed, ToolParams, ToolResult
+from moltbot_gw.tooling import (
+    Tool,
+    ToolContext,
+    ToolFailed,
+    ToolParams,
+    ToolResult,
+    json_result,
+)
 from moltbot_gw.tools.access import NotAllowed, SessionAccess
 
 MAX_DEPTH = 3
@@ -167,6 +173,4 @@ class SendTool:
 
 
 def _result(answer: dict[str, Any], **more: str) -> ToolResult:
-    details = {**answer, **more}
-    text = msgspec.json.format(msgspec.json.encode(details), indent=2).decode()
-    return ToolResult(content=text, details=details)
+    return json_result({**answer, **more})

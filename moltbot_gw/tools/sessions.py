@@ -14,11 +14,18 @@ from msgspec import Meta
 
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.agents.statuscard import StatusCards
-from moltbot_gw.agents.transcripts import message_of
+from moltbot_gw.agents.transcripts import last_messages
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import ToolMessage
-from moltbot_gw.stored import SessionSummary, TranscriptEntry
-from moltbot_gw.tooling import Tool, ToolContext, ToolFailed, ToolParams, ToolResult
+from moltbot_gw.stored import SessionSummary
+from moltbot_gw.tooling import (
+    Tool,
+    ToolContext,
+    ToolFailed,
+    ToolParams,
+    ToolResult,
+    json_result,
+)
 from moltbot_gw.tools.access import NotAllowed, SessionAccess
 
 MAX_ROWS = 200
@@ -140,18 +147,18 @@ class SessionTools:
                 break
             if self._is_listed(session, context, params.kinds, oldest):
                 rows.append(await self._row(session, context, params.message_limit))
-        return _json({"count": len(rows), "sessions": rows})
+        return json_result({"count": len(rows), "sessions": rows})
 
     async def history(self, params: HistoryParams, context: ToolContext) -> ToolResult:
         key = await self._access.find(context, params.session_key)
         try:
             self._access.check(context.agent_id, key, "history")
         except NotAllowed as refusal:
-            return _json({"status": "forbidden", "error": str(refusal)})
+            return json_result({"status": "forbidden", "error": str(refusal)})
         limit = min(params.limit or MAX_MESSAGES, MAX_MESSAGES)
         messages = await self._messages(key, limit, with_tools=params.include_tools)
         shown = self._access.shown(context, key)
-        return _json({"sessionKey": shown, "messages": messages})
+        return json_result({"sessionKey": shown, "messages": messages})
 
     async def status(self, params: StatusParams, context: ToolContext) -> ToolResult:
         key = context.session_key
@@ -183,7 +190,7 @@ class SessionTools:
             if agent is not None and agent.name:
                 row["name"] = agent.name
             rows.append(row)
-        return _json({"requester": own, "allowAny": False, "agents": rows})
+        return json_result({"requester": own, "allowAny": False, "agents": rows})
 
     async def _set_model(self, text: str, context: ToolContext) -> None:
         chosen = None
@@ -259,25 +266,4 @@ class SessionTools:
             entries = tuple(
                 one for one in entries if not isinstance(one.message, ToolMessage)
             )
-        return _fitting(entries, self._roster)
-
-
-def _fitting(entries: Sequence[TranscriptEntry], roster: Roster) -> list[msgspec.Raw]:
-    """Return the messages, from the end on, that fit; the last one in any case."""
-    messages: list[msgspec.Raw] = []
-    size = 0
-    for entry in reversed(entries):
-        message = msgspec.json.encode(message_of(entry, roster.catalog))
-        size += len(message)
-        if messages and size > MAX_HISTORY_BYTES:
-            break
-        messages.append(msgspec.Raw(message))
-    messages.reverse()
-    return messages
-
-
-def _json(value: dict[str, Any]) -> ToolResult:
-    """Return *value* as text that is easy to read, and as it is."""
-    data = msgspec.json.encode(value)
-    text = msgspec.json.format(data, indent=2).decode()
-    return ToolResult(content=text, details=msgspec.json.decode(data))
+        return last_messages(entries, self._roster.catalog, MAX_HISTORY_BYTES)

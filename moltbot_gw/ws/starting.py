@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 from twisted.logger import Logger
 
-from moltbot_gw.agents.costs import tokens_of
+from moltbot_gw.agents.costs import count_tokens
 from moltbot_gw.agents.report import RunReporter
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import RunOutcome, Usage
@@ -70,12 +70,7 @@ def content_of(text: str, images: tuple[ImagePart, ...]) -> Content:
 
 def usage_of(usage: Usage) -> dict[str, int]:
     """Return *usage* in the words of the protocol."""
-    tokens = tokens_of(
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_tokens or 0,
-        usage.total_tokens,
-    )
+    tokens = count_tokens(usage)
     return {
         "input": tokens.input,
         "output": tokens.output,

@@ -5,19 +5,17 @@ Source: upstream ``src/gateway/server-methods/chat.ts``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from moltbot_gw.agents.ids import new_uuid
-from moltbot_gw.agents.keys import split_key
-from moltbot_gw.agents.roster import Agent
-from moltbot_gw.agents.transcripts import injected_message, message_of
+from moltbot_gw.agents.thinking import thinking_level
+from moltbot_gw.agents.transcripts import injected_message, last_messages
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.messages import AssistantMessage
-from moltbot_gw.stored import SessionSettings, TranscriptEntry
+from moltbot_gw.stored import SessionSettings
 from moltbot_gw.ws.calls import Call, Method, Params, Result, invalid, unavailable
 from moltbot_gw.ws.hub import Hub
 from moltbot_gw.ws.methods.loose import Text1
@@ -25,8 +23,6 @@ from moltbot_gw.ws.methods.session_tools import SessionTools
 
 MAX_HISTORY_BYTES = 6 * 1024 * 1024
 """Of the JSON of all messages together; the oldest are left out."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class HistoryParams(Params, frozen=True, kw_only=True):
@@ -76,7 +72,9 @@ class HistoryMethods:
         return HistoryResult(
             session_key=params.session_key,
             session_id=found.session_id if found else None,
-            messages=self._fitting(found.entries if found else ()),
+            messages=last_messages(
+                found.entries if found else (), tools.catalog, MAX_HISTORY_BYTES
+            ),
             thinking_level=self._thinking(settings, key),
         )
 
@@ -104,35 +102,13 @@ class HistoryMethods:
         self._hub.broadcast("chat", payload, key=f"chat:{run_id}")
         return InjectResult(ok=True, message_id=message_id)
 
-    def _fitting(self, entries: Sequence[TranscriptEntry]) -> list[msgspec.Raw]:
-        """Return the messages, from the end on, that fit into an answer.
-
-        The last one is there whatever its size.
-        """
-        messages: list[msgspec.Raw] = []
-        size = 2
-        for entry in reversed(entries):
-            message = _encode(message_of(entry, self._tools.catalog))
-            size += len(message) + 1
-            if messages and size > MAX_HISTORY_BYTES:
-                break
-            messages.append(msgspec.Raw(message))
-        messages.reverse()
-        return messages
-
     def _thinking(self, settings: SessionSettings, key: str) -> str:
         """Return the level that a run of the session would have."""
-        agent = self._agent(key)
+        agent = self._tools.agents.roster.owner(key)
         model = agent.model
         if settings.model is not None:
             model = self._tools.catalog.find(settings.model)
-        usual = "low" if model.reasons else "off"
-        return settings.thinking_level or agent.thinking or usual
-
-    def _agent(self, key: str) -> Agent:
-        roster = self._tools.agents.roster
-        owner = split_key(key)[0] or roster.default_id
-        return roster.agents.get(owner, roster.agents[roster.default_id])
+        return thinking_level(model, settings.thinking_level, agent.thinking)
 
 
 def methods(*, tools: SessionTools, hub: Hub) -> list[Method]:
