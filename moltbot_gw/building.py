@@ -227,12 +227,7 @@ def _build_edge(
     meters: Meters,
 ) -> _Edge:
     reactor = workshop.reactor
-    chat = settings.config.gateway.http.endpoints.chat_completions
-    audience = Audience(
-        clock=reactor,
-        on_disconnect=chat.on_disconnect,
-        grace_seconds=chat.disconnect_grace_seconds,
-    )
+    audience = _build_audience(settings, reactor)
     completions = CompletionsHandler(
         agents=agents,
         clock=reactor,
@@ -248,12 +243,9 @@ def _build_edge(
     )
     exposition = Exposition(reactor)
     front = Front(build_gate(settings, limiter, keys, meters))
+    asks = front.brings_secret
     probes = build_probes(
-        agents,
-        store,
-        front.brings_secret,
-        reactor,
-        config_problem=lambda: status.error,
+        agents, store, asks, reactor, config_problem=lambda: status.error
     )
     models, metrics = ModelsHandler(agents, int(time.time())), exposition.render
     api = build_api(completions, models, runs, probes, MetricsHandler(metrics))
@@ -272,21 +264,39 @@ def _build_edge(
     watched = Watched(
         edge=site, control=control, agents=agents, store=store, limiter=limiter
     )
-    monitoring = build_monitoring(
-        watched,
-        exposition=exposition,
-        enabled=settings.config.gateway.metrics.enabled,
-        listener=build_metrics_listener(settings, reactor),
-        site=metrics_site,
-        reactor=reactor,
-    )
     return _Edge(
         front=front,
         site=site,
         metrics_site=metrics_site,
         audience=audience,
         completions=completions,
-        monitoring=monitoring,
+        monitoring=_watch(watched, settings, exposition, metrics_site, reactor),
+    )
+
+
+def _build_audience(settings: Settings, reactor: Any) -> Audience:
+    chat = settings.config.gateway.http.endpoints.chat_completions
+    return Audience(
+        clock=reactor,
+        on_disconnect=chat.on_disconnect,
+        grace_seconds=chat.disconnect_grace_seconds,
+    )
+
+
+def _watch(
+    watched: Watched,
+    settings: Settings,
+    exposition: Exposition,
+    site: GatewaySite,
+    reactor: Any,
+) -> Monitoring:
+    return build_monitoring(
+        watched,
+        exposition=exposition,
+        enabled=settings.config.gateway.metrics.enabled,
+        listener=build_metrics_listener(settings, reactor),
+        site=site,
+        reactor=reactor,
     )
 
 

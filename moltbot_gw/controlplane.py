@@ -134,33 +134,39 @@ def build_control_plane(
         system_events=system_events,
         status=status,
     )
-    pairing = PairingStore(
-        settings.state / DEVICES_FOLDER,
-        unix_time=unix_time,
-        run_in_thread=run_in_thread,
-    )
+    folder = settings.state / DEVICES_FOLDER
+    pairing = PairingStore(folder, unix_time=unix_time, run_in_thread=run_in_thread)
     approval_methods = ApprovalMethods(
         approvals=approvals, allowlist=allowlist, hub=shared.hub, unix_time=unix_time
     )
-    table = MethodTable(
-        [
-            *_served(shared, states, pairing, find_log),
-            *approval_methods.methods(),
-            *_unserved(shared),
-        ]
-    )
-    services = Services(
-        clock=reactor,
+    served = _served(shared, states, pairing, find_log)
+    table = MethodTable([*served, *approval_methods.methods(), *_unserved(shared)])
+    doorkeeper = Doorkeeper(
+        demands=_demands(settings),
+        keys=keys,
+        limiter=limiter,
+        pairing=pairing,
         unix_time=unix_time,
+        on_pairing_asked=states.pairing_asked,
+    )
+    return _open(shared, states, table, doorkeeper, meters, host)
+
+
+def _open(
+    shared: Shared,
+    states: States,
+    table: MethodTable,
+    doorkeeper: Doorkeeper,
+    meters: Meters,
+    host: str,
+) -> ControlPlane:
+    """Return the edge, which each connection finds as it is then."""
+    current, settings = shared.current, shared.current.settings
+    services = Services(
+        clock=shared.clock,
+        unix_time=shared.unix_time,
         hub=shared.hub,
-        doorkeeper=Doorkeeper(
-            demands=_demands(settings),
-            keys=keys,
-            limiter=limiter,
-            pairing=pairing,
-            unix_time=unix_time,
-            on_pairing_asked=states.pairing_asked,
-        ),
+        doorkeeper=doorkeeper,
         methods=table,
         greet=_build_greeter(shared, states, table, host),
         admitted=states.admitted,
@@ -169,22 +175,15 @@ def build_control_plane(
         ),
         meters=meters,
     )
-    return _open(services, settings, states)
-
-
-def _open(services: Services, settings: Settings, states: States) -> ControlPlane:
-    """Return the edge that greets its clients with *services*."""
     factory = SocketFactory(
-        clock=services.clock,
+        clock=shared.clock,
         max_bytes=MAX_PAYLOAD,
         stall_seconds=settings.config.gateway.http.stall_timeout_seconds,
     )
     resource = UpgradeResource(
         factory, lambda socket, peer: Connection(services, socket, peer)
     )
-    return ControlPlane(
-        resource, services.hub, services.doorkeeper, states.health, factory
-    )
+    return ControlPlane(resource, shared.hub, doorkeeper, states.health, factory)
 
 
 def _unserved(shared: Shared) -> list[Method]:
