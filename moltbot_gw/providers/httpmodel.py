@@ -171,7 +171,9 @@ class HTTPModel:
                 self._format.encode(request),
             )
         )
-        timer = self._clock.callLater(settings.idle_timeout, waiting.cancel)
+        # In the turn after: what came in a stall is read between the two.
+        later = self._clock.callLater
+        timer = later(settings.idle_timeout, later, 0, waiting.cancel)
         try:
             return await waiting
         except CompressedAnswer:

@@ -86,6 +86,7 @@ class StreamingBody(Protocol):
         self._idle_timeout = idle_timeout
         self._paused = False
         self._last_read = clock.seconds()
+        self._looked_again = False
         self._timer: IDelayedCall | None = None
         self._connected = False
         self._finished: Deferred[Completion] | None = Deferred(lambda _: self._close())
@@ -215,7 +216,13 @@ class StreamingBody(Protocol):
             return
         silent = self._clock.seconds() - self._last_read
         if silent < self._idle_timeout:
+            self._looked_again = False
             self._set_timer(self._idle_timeout - silent)
+        elif not self._looked_again:
+            # Timers ring before sockets are read: after a stall of the whole process,
+            # what the provider has sent in time may still lie there.
+            self._looked_again = True
+            self._set_timer(0)
         else:
             self._end(ProviderSilent())
 

@@ -241,6 +241,18 @@ def test_silence_longer_than_the_idle_time_out_fails_and_closes() -> None:
     assert reading.body.state == "stopped"
 
 
+def test_what_came_while_the_process_stood_still_is_read_first() -> None:
+    reading = Reading()
+    # The clock calls in this order, as the reactor does after a stall.
+    reading.clock.callLater(IDLE, reading.body.send, delta("x"))
+    reading.clock.advance(IDLE)
+    assert reading.failure is None
+    reading.clock.advance(IDLE - 1)
+    assert reading.failure is None
+    reading.clock.advance(1)
+    assert isinstance(reading.failure, ProviderSilent)
+
+
 def test_comment_of_the_provider_is_a_sign_of_life() -> None:
     reading = Reading()
     for _ in range(5):
