@@ -82,6 +82,16 @@ class GatewayError(Exception):
         if code is not None:
             self.code = code
 
+    def unraised(self) -> GatewayError:
+        """Return an equal error that was never raised.
+
+        One that was holds on to all that the functions hold through which it went (the
+        request, the answer, the connection); what they hold, it is often itself.
+        """
+        told = type(self).__new__(type(self), *self.args)
+        told.__dict__.update(self.__dict__)
+        return told
+
 
 class InvalidRequest(GatewayError):
     """A field has a value that the contract does not allow."""

@@ -131,8 +131,9 @@ class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended.
 
     *finish_reason* is set exactly when *state* is ``"done"``, *error* exactly when it
-    is not.  *usage* is the sum over the run's model calls, *context* that of the last
-    one.  *started_at_ms* is None for a run that never left its lanes.
+    is not; that was never raised: whoever does, raises its ``unraised``.  *usage* is
+    the sum over the run's model calls, *context* that of the last one.  *started_at_ms*
+    is None for a run that never left its lanes.
     """
 
     state: OutcomeState

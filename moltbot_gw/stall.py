@@ -38,14 +38,16 @@ class StallWatch:
         on_stall: Callable[[], None] | None = None,
     ) -> None:
         self._transport = transport
-        self._on_stall = on_stall or transport.abortConnection
+        self._on_stall: Callable[[], None] | None = (
+            on_stall or transport.abortConnection
+        )
         self._clock = clock
         self._seconds = seconds
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
         """There is something to be taken; harmless while it is watched already."""
-        if self._timer is None:
+        if self._timer is None and self._on_stall is not None:
             unsent = _unsent_bytes(self._transport)
             self._timer = self._clock.callLater(self._seconds, self._ring, unsent)
 
@@ -55,11 +57,16 @@ class StallWatch:
             self._timer.cancel()
             self._timer = None
 
+    def close(self) -> None:
+        """The connection is lost: watch never again, and be in no circle with it."""
+        self.stop()
+        self._transport = self._on_stall = None
+
     def _ring(self, before: int) -> None:
         self._timer = None
         if _unsent_bytes(self._transport) < before:
             self.start()
-        else:
+        elif self._on_stall is not None:
             self._on_stall()
 
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 
-from moltbot_gw.agents.finished import slim
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import RunOutcome
 
@@ -26,8 +25,8 @@ class _Kept(NamedTuple):
 class EndedRuns:
     """Keeps what runs have said for a while: the newest, within three bounds.
 
-    What is kept is a copy: the run itself holds on to its model call, its errors and
-    whoever read it.
+    What is kept is a copy: the run itself holds on to its model call and whoever read
+    it.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -42,7 +41,7 @@ class EndedRuns:
     def keep(self, run: Run, outcome: RunOutcome) -> None:
         """Keep *run*, which has ended with *outcome*, under its id."""
         self._drop(run.run_id)
-        copy = _copy(run, slim(outcome))
+        copy = _copy(run, outcome)
         kept = _Kept(copy, self._clock.seconds(), copy.log.footprint)
         if kept.size > MOST_KEPT_BYTES:
             return

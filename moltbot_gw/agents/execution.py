@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -94,6 +93,9 @@ class Execution:
             outcome = self._outcome(InternalError("The run failed unexpectedly."))
         finally:
             self._ticket.close()
+            # They call us: who leaves circles behind has them looked for, later, when
+            # nothing of them is in the processor's caches.
+            self._rounds = self._speaker = self._context = None
         self._run.end(outcome)
 
     async def _steps(self) -> RunOutcome:
@@ -111,7 +113,7 @@ class Execution:
         await setup.prepare_workspace(self._agent)
         history = await self._history()
         if self._run.cancelled is not None:
-            raise self._run.cancelled
+            raise self._run.cancelled.unraised()
         has_history = bool(history.messages or history.summary)
         news = news_of(request.messages, has_history=has_history)
         messages = _conversation(history.messages, news)
@@ -291,13 +293,13 @@ class Execution:
             result = await waiting
         except (CancelledError, GatewayError):
             if self._run.cancelled is not None:
-                raise self._run.cancelled from None
+                raise self._run.cancelled.unraised() from None
             raise
         finally:
             self._run.on_cancel(None)
         if self._run.cancelled is not None and self._run.is_cut:
             # Cancelled from inside its own last step, which could not be stopped.
-            raise self._run.cancelled
+            raise self._run.cancelled.unraised()
         return result
 
     @property
@@ -325,13 +327,13 @@ class Execution:
                 started_at_ms=self._started_at_ms,
                 ended_at_ms=ended_at_ms,
             )
+        error = result.unraised()
         if rounds is not None and rounds.called_tools:
             # What tools did would be done again.
-            result = copy.copy(result)
-            result.should_retry = False
+            error.should_retry = False
         return RunOutcome(
             state="aborted" if isinstance(result, (RunAborted, Draining)) else "failed",
-            error=result,
+            error=error,
             usage=usage,
             context=context,
             started_at_ms=self._started_at_ms,

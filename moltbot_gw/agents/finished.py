@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import NamedTuple
 
-import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from moltbot_gw.agents.run import Run
-from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import RunOutcome
 
 REMEMBERED_SECONDS = 600.0
@@ -50,7 +48,7 @@ class FinishedRuns:
         return waiter
 
     def _remember(self, outcome: RunOutcome, run_id: str) -> None:
-        self._ended[run_id] = _Ended(slim(outcome), self._clock.seconds())
+        self._ended[run_id] = _Ended(outcome, self._clock.seconds())
         if len(self._ended) > MOST_REMEMBERED:
             self._ended.popitem(last=False)
         while run_id in self._waiters:
@@ -64,21 +62,3 @@ class FinishedRuns:
         waiters.remove(waiter)
         if not waiters:
             del self._waiters[run_id]
-
-
-def slim(outcome: RunOutcome) -> RunOutcome:
-    """Return *outcome* for keeping, with an error that was never raised."""
-    if outcome.error is None:
-        return outcome
-    return msgspec.structs.replace(outcome, error=unraised(outcome.error))
-
-
-def unraised(error: GatewayError) -> GatewayError:
-    """Return *error* as if it had never been raised.
-
-    One that was keeps all that the functions held through which it went: the request,
-    the answer, the connection.
-    """
-    told = type(error).__new__(type(error), *error.args)
-    told.__dict__.update(error.__dict__)
-    return told

@@ -136,7 +136,7 @@ class Rounds:
         await self._keep(said)
         self._results = await self._runner.run(calls)
         if self._run.cancelled is not None:
-            raise self._run.cancelled
+            raise self._run.cancelled.unraised()
 
     async def _keep_results(self) -> tuple[ToolMessage, ...]:
         results, self._results = self._results, ()

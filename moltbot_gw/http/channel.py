@@ -160,7 +160,7 @@ class GatewayChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._deadline.stop()
-        self._stall_watch.stop()
+        self._stall_watch.close()
         self.site.lost(self)
         if self._successor is not None:
             assert reason is not None

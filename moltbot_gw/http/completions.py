@@ -142,7 +142,7 @@ class CompletionsHandler:
     ) -> bytes:
         outcome = await run.when_ended()
         if outcome.error is not None:
-            raise outcome.error
+            raise outcome.error.unraised()
         body = render_completion(
             completion_id=run.run_id,
             created=run.created,

@@ -241,7 +241,7 @@ class Socket(WebSocketServerProtocol):
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         self._opened = False
         self._stop_timers()
-        self._stall_watch.stop()
+        self._stall_watch.close()
         self._handler.closed(code, reason or "")
 
     def sendCloseFrame(

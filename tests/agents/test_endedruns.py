@@ -120,17 +120,11 @@ def test_places_behind_the_agents_tools_stay_right(ended_runs: EndedRuns) -> Non
     assert [e.text for e in texts if isinstance(e, TextDelta)] == ["one", "two"]
 
 
-def test_failure_is_kept_as_it_is_and_without_what_it_went_through(
-    ended_runs: EndedRuns,
-) -> None:
+def test_failure_is_kept_as_it_is(ended_runs: EndedRuns) -> None:
     error = ProviderOverloaded("Later.", retry_after=7)
-    with pytest.raises(ProviderOverloaded):
-        raise error
     end(ended_runs, run_of(), RunOutcome(state="failed", error=error, ended_at_ms=1))
     outcome = ended(found(ended_runs))
-    assert isinstance(outcome.error, ProviderOverloaded)
-    assert (outcome.error.message, outcome.error.retry_after) == ("Later.", 7)
-    assert outcome.error.__traceback__ is None
+    assert outcome.error is error
 
 
 def test_runs_are_kept_for_a_while(ended_runs: EndedRuns, clock: Clock) -> None:
