@@ -53,6 +53,7 @@ def loud(provider: FakeProvider) -> dict[str, Any]:
     """Return a configuration with the secrets, that logs as much as there is."""
     config = configuration(provider)
     config["gateway"]["auth"] = {"mode": "token", "token": TOKEN, "password": PASSWORD}
+    config["gateway"]["metrics"] = {"enabled": True}
     config["models"]["providers"]["local"]["apiKey"] = KEY
     config["logging"] = {
         "level": "trace",
@@ -110,6 +111,18 @@ def send_all(port: int) -> list[bytes]:
             if headers.get("Authorization") != f"Bearer {TOKEN}":
                 strangers.append(said)
     return strangers
+
+
+def tell_all(port: int) -> str:
+    """Return what the gateway tells of itself, to strangers and to its owner."""
+    told = ""
+    for headers in ({}, {"Authorization": f"Bearer {TOKEN}"}):
+        for path in ("/healthz", "/readyz", "/metrics"):
+            with closing(http.client.HTTPConnection("127.0.0.1", port)) as one:
+                one.request("GET", path, headers=headers)
+                told += one.getresponse().read().decode()
+    assert "moltbot_run_failures_total{" in told
+    return told
 
 
 def talk(port: int) -> None:
@@ -185,6 +198,7 @@ async def test_no_canary_comes_out(
         talk(port)
         seen = {
             "the system": own_words(daemon),
+            "probes and metrics": tell_all(port),
             "answers to strangers": strangers.decode("latin-1"),
             "config get": command(tmp_path, "config", "get", "gateway"),
             "models": command(tmp_path, "config", "get", "models"),
