@@ -7,14 +7,15 @@ import json
 import sys
 from typing import Any
 
-from benchmarks import cpu, memory, reload, slowhttp, soak, websocket
+from benchmarks import cpu, memory, reload, restart, slowhttp, soak, websocket
 from benchmarks.watching import MOST_STALL
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    kinds = ["cpu", "memory", "websocket", "reload", "slowhttp", "all", "soak"]
+    kinds = ["cpu", "memory", "websocket", "reload", "restart", "all"]
+    kinds += ["slowhttp", "soak"]
     parser.add_argument("what", choices=kinds, nargs="?")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
     parser.add_argument("--requests", type=int, default=800, help="a round (800)")
@@ -36,9 +37,8 @@ def main() -> None:
     parser.add_argument(
         "--reloads",
         action=argparse.BooleanOptionalAction,
-        default=False,
-        help="in the soak, change the configuration and send SIGHUP; only where that is"
-        " no stop",
+        default=True,
+        help="in the soak, change the configuration and send SIGHUP meanwhile",
     )
     options = parser.parse_args()
     if options.what == "soak":
@@ -54,6 +54,8 @@ def main() -> None:
         results["slowhttp"] = measure_slowhttp()
     if options.what in ("reload", "all", None):
         results["reload"] = measure_reload()
+    if options.what in ("restart", "all", None):
+        results["restart"] = measure_restart()
     print(json.dumps(results))
 
 
@@ -137,6 +139,14 @@ def measure_reload() -> list[dict[str, Any]]:
         )
         results.append(result)
     return results
+
+
+def measure_restart() -> dict[str, Any]:
+    """Print and return what becomes of streams while the gateway is restarted."""
+    result = restart.measure()
+    for name, value in result.items():
+        print(f"{name:24}{value}", flush=True)
+    return result
 
 
 def soak_gateway(minutes: float, rate: float, reloads: bool) -> int:

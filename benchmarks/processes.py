@@ -64,16 +64,11 @@ class Running:
         return "".join(path.read_text() for path in (*logs, self.output))
 
 
-@contextmanager
-def gateway(
+def configuration(
     provider_port: int, *, stall: float = 300.0, **more: Any
-) -> Iterator[tuple[int, int]]:
-    """Run the gateway before the provider; give its pid and port.
-
-    *stall* is the stall time-out in seconds; *more* are further members of the
-    ``gateway`` section of its configuration.
-    """
-    config = {
+) -> dict[str, Any]:
+    """Return a configuration with that provider; see ``gateway``."""
+    return {
         "gateway": {
             "auth": {"token": TOKEN},
             "http": {
@@ -97,6 +92,18 @@ def gateway(
             "defaults": {"model": {"primary": "bench/m1"}, "maxConcurrent": 4000}
         },
     }
+
+
+@contextmanager
+def gateway(
+    provider_port: int, *, stall: float = 300.0, **more: Any
+) -> Iterator[tuple[int, int]]:
+    """Run the gateway before the provider; give its pid and port.
+
+    *stall* is the stall time-out in seconds; *more* are further members of the
+    ``gateway`` section of its configuration.
+    """
+    config = configuration(provider_port, stall=stall, **more)
     with tempfile.TemporaryDirectory() as folder, daemon(config, folder) as running:
         yield running.pid, running.port
 
@@ -105,15 +112,17 @@ def gateway(
 def daemon(config: dict[str, Any], folder: str) -> Iterator[Running]:
     """Run the gateway with *config*, which becomes ``moltbot.json`` in *folder*."""
     place = Path(folder)
-    (place / "moltbot.json").write_text(json.dumps(config))
+    write(config, place)
     log = place / "twistd.log"
-    environ = {**os.environ, "HOME": folder, "MOLTBOT_STATE_DIR": folder}
-    twistd = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile="]
-    command = [*twistd, "--logfile", str(log), "moltbot-gateway", "--port", "0"]
     output = place / "output"
     with (
         output.open("wb") as sink,
-        subprocess.Popen(command, env=environ, stdout=sink, stderr=sink) as process,
+        subprocess.Popen(
+            [*command(log), "--port=0"],
+            env=environment(place),
+            stdout=sink,
+            stderr=sink,
+        ) as process,
     ):
         try:
             port = int(in_log(log, _LISTENING, process))
@@ -123,6 +132,23 @@ def daemon(config: dict[str, Any], folder: str) -> Iterator[Running]:
             status = process.wait(20)
     if status:
         raise RuntimeError(f"the gateway ended with {status}:\n{output.read_text()}")
+
+
+def write(config: dict[str, Any], folder: Path) -> None:
+    """Put *config* where a gateway with that ``environment`` finds it."""
+    (folder / "moltbot.json").write_text(json.dumps(config))
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of a gateway that keeps everything in *folder*."""
+    place = str(folder)
+    return {**os.environ, "HOME": place, "MOLTBOT_STATE_DIR": place}
+
+
+def command(log: Path) -> list[str]:
+    """Return the words that run a gateway."""
+    twistd = [str(Path(sys.executable).parent / "twistd"), "-n", "--pidfile="]
+    return [*twistd, "--logfile", str(log), "moltbot-gateway"]
 
 
 def descriptors(pid: int) -> int:

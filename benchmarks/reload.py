@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import re
 import signal
 import threading
 import time
@@ -14,71 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
-from benchmarks.load import request
+from benchmarks.streams import Load
 
 STREAMS_A_SECOND = 50
 RELOADS, BAD_EVERY = 100, 5
 CHUNKS, PACE = 32, 0.02
 RELOAD_SECONDS = 0.6
 WARM_UP_SECONDS = 10.0
-PATIENCE = 60.0
-_CONTENT = re.compile(rb'"content":"([^"]*)"')
-
-
-class Load:
-    """Begins a stream so many times a second, each on a connection of its own."""
-
-    def __init__(self, port: int, rate: int) -> None:
-        self._port, self._rate = port, rate
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self.begun = self.whole = 0
-        self.texts: set[bytes] = set()
-        self.broken: list[str] = []
-
-    def run(self) -> None:
-        """Go on until ``stop``, then wait for what is under way."""
-        started, threads = time.monotonic(), []
-        while not self._stop.is_set():
-            thread = threading.Thread(target=self._stream)
-            thread.start()
-            threads.append(thread)
-            self.begun += 1
-            due = started + self.begun / self._rate
-            self._stop.wait(max(due - time.monotonic(), 0))
-            threads = [one for one in threads if one.is_alive()]
-        for thread in threads:
-            thread.join(PATIENCE)
-
-    def stop(self) -> None:
-        """Begin no more."""
-        self._stop.set()
-
-    def _stream(self) -> None:
-        client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
-        try:
-            client.connect()
-            client.sock.sendall(request(processes.TOKEN, stream=True))
-            response = http.client.HTTPResponse(client.sock)
-            response.begin()
-            body = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            self._note(repr(error), b"")
-            return
-        finally:
-            client.close()
-        is_whole = response.status == 200 and body.endswith(b"data: [DONE]\n\n")
-        is_whole = is_whole and b'"error"' not in body
-        said = b"".join(_CONTENT.findall(body))
-        self._note("" if is_whole else f"{response.status} {body[-200:]!r}", said)
-
-    def _note(self, problem: str, said: bytes) -> None:
-        with self._lock:
-            if problem:
-                self.broken.append(problem)
-            else:
-                self.whole += 1
-                self.texts.add(said)
 
 
 def measure(
@@ -115,8 +55,8 @@ def _measure(rate: int, reloads: int, *, is_changing: bool) -> dict[str, Any]:
         return {
             "name": f"{rate} streams a second, {reloads * is_changing} reloads",
             "streams": load.begun,
-            "whole": load.whole,
-            "broken": len(load.broken),
+            "whole": load.outcomes["whole"],
+            "broken": load.begun - load.outcomes["whole"],
             "first_broken": load.broken[:3],
             "different_texts": len(load.texts),
             "taken": log.count("the configuration was reloaded"),

@@ -55,6 +55,8 @@ def _attacked(
     url = f"http://127.0.0.1:{port}{path}"
     size = ["-c", str(CONNECTIONS), "-r", str(CONNECTIONS // 2), "-l", str(SECONDS)]
     command = [program, *words, *size, "-u", url, "-p", "3", "-v", "0"]
+    # It has no option for headers of one's own; the value of this one may have lines.
+    command += ["-m", f"*/*\r\nAuthorization: Bearer {processes.TOKEN}"]
     attacked = []
     most = 0
     end = time.monotonic() + SECONDS
