@@ -50,7 +50,7 @@ def _measure(rate: int, reloads: int, *, is_changing: bool) -> dict[str, Any]:
         load.stop()
         thread.join()
         # twistd begins another file when one is large.
-        files = [folder / "log", *folder.glob("log.[0-9]*")]
+        files = folder.glob("twistd.log*")
         log = "".join(file.read_text() for file in files)
         return {
             "name": f"{rate} streams a second, {reloads * is_changing} reloads",
