@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.logger import (
+    FileLogObserver,
     ILogObserver,
     LegacyLogObserverWrapper,
-    textFileLogObserver,
+    LogEvent,
+    formatEventAsClassicLogText,
+    formatTime,
 )
 from twisted.python.logfile import LogFile as TwistedLogFile
 
@@ -72,4 +75,23 @@ def _file(path: str) -> ILogObserver:
             reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
 
         signal.signal(signal.SIGUSR1, rotate)
-    return textFileLogObserver(file)
+    written: Any = file  # writes texts, as an observer's file does
+    return FileLogObserver(written, _ClassicText())
+
+
+class _ClassicText:
+    """Twisted's own lines; their time has seconds, so it is written once for each."""
+
+    def __init__(self) -> None:
+        self._second: int | None = None
+        self._spelled = ""
+
+    def __call__(self, event: LogEvent) -> str | None:
+        return formatEventAsClassicLogText(event, self._time)
+
+    def _time(self, when: float | None) -> str:
+        if when is None:
+            return formatTime(when)
+        if int(when) != self._second:
+            self._second, self._spelled = int(when), formatTime(when)
+        return self._spelled
