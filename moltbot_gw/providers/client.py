@@ -157,28 +157,27 @@ class ProviderClient:
             _PlainAgent(self._agent), self._no_cookies, lambda body: body
         )
 
-    async def post(self, headers: FixedHeaders, body: bytes) -> IResponse:
-        """Send *body*; return the answer when its head is there, body undelivered.
+    def post(self, headers: FixedHeaders, body: bytes) -> Deferred[IResponse]:
+        """Send *body*; fire with the answer when its head is there, body undelivered.
 
         A pooled connection may die just as it is used; then, and only when no byte of
         an answer came, the request is sent once more over a new one.
         """
         connects = self._agent.connects
         waiting = self._post(headers, body)
-        reused = connects == self._agent.connects
-        try:
-            response: IResponse = await waiting
-            return response
-        except ResponseNeverReceived:
-            if not reused:
-                raise
-        await self._agent.close_idle()
-        again: IResponse = await self._post(headers, body)
-        return again
+        if connects == self._agent.connects:
+            waiting.addErrback(self._post_again, headers, body)
+        return waiting
 
     def close(self) -> Deferred[None]:
         """Close the idle connections, and each other one after its answer."""
         return self._agent.close()
+
+    def _post_again(
+        self, failure: Failure, headers: FixedHeaders, body: bytes
+    ) -> Deferred[IResponse]:
+        failure.trap(ResponseNeverReceived)
+        return self._agent.close_idle().addCallback(lambda _: self._post(headers, body))
 
     def _post(self, headers: FixedHeaders, body: bytes) -> Deferred[Any]:
         return self._treq.request(

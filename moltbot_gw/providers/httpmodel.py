@@ -165,11 +165,9 @@ class HTTPModel:
 
     async def _send(self, request: ModelRequest) -> IResponse:
         settings = self._settings
-        waiting = Deferred.fromCoroutine(
-            self._client.post(
-                settings.model_headers.get(request.model, settings.headers),
-                self._format.encode(request),
-            )
+        waiting = self._client.post(
+            settings.model_headers.get(request.model, settings.headers),
+            self._format.encode(request),
         )
         # In the turn after: what came in a stall is read between the two.
         later = self._clock.callLater

@@ -37,7 +37,6 @@ from tests.integration.waiting import (
     fake_provider,
     reactor,
     socket_test,
-    start,
     until,
     within,
 )
@@ -83,7 +82,7 @@ class Caller:
 
     def post(self, body: bytes = b"{}") -> Deferred[IResponse]:
         headers = FixedHeaders(Headers({b"X-Test": [b"yes"]}))
-        return within(5, start(self.client.post(headers, body)))
+        return within(5, self.client.post(headers, body))
 
 
 @pytest.fixture
@@ -305,7 +304,7 @@ def test_connecting_is_given_up_after_its_time_out() -> None:
     memory = MemoryReactorClock()
     url = "http://127.0.0.1:9/v1"
     client = _memory_client(memory, url)
-    failures = _failure_of(start(client.post(FixedHeaders(Headers()), b"{}")))
+    failures = _failure_of(client.post(FixedHeaders(Headers()), b"{}"))
     ((_, _, factory, timeout, _),) = memory.tcpClients
     assert timeout == 5.0
     memory.advance(4.9)
@@ -318,7 +317,7 @@ def test_cancel_while_connecting_stops_the_attempt() -> None:
     memory = MemoryReactorClock()
     url = "http://127.0.0.1:9/v1"
     client = _memory_client(memory, url)
-    waiting = start(client.post(FixedHeaders(Headers()), b"{}"))
+    waiting = client.post(FixedHeaders(Headers()), b"{}")
     failures = _failure_of(waiting)
     waiting.cancel()
     assert failures[0].check(CancelledError, ConnectingCancelledError)
@@ -341,7 +340,7 @@ def test_name_that_does_not_resolve_is_an_error() -> None:
     memory.nameResolver = NoNames()  # type: ignore[assignment]
     url = "http://provider.invalid/v1"
     client = _memory_client(memory, url)
-    failures = _failure_of(start(client.post(FixedHeaders(Headers()), b"{}")))
+    failures = _failure_of(client.post(FixedHeaders(Headers()), b"{}"))
     assert failures[0].check(DNSLookupError)
 
 

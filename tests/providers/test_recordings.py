@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from pytest_twisted import async_yield_fixture
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
@@ -89,8 +89,8 @@ class Line:
     def __init__(self) -> None:
         self.answer = Answer()
 
-    async def post(self, headers: FixedHeaders, body: bytes) -> Answer:
-        return self.answer
+    def post(self, headers: FixedHeaders, body: bytes) -> Deferred[Answer]:
+        return succeed(self.answer)
 
 
 def _provider(api: str, line: Any, clock: IReactorTime) -> IModelProvider:
