@@ -162,6 +162,8 @@ class RunContext:
         for an agent, and ``StoreFailed``.
         """
         window = self._tools.window(model)
+        if self._entries.surely_fits(call, window.threshold):
+            return call
         measure = self._entries.measure(call)
         budget = window.budget(measure.overhead)
         cut = None

@@ -83,5 +83,5 @@ def _copy(run: Run, outcome: RunOutcome) -> Run:
     copy.created, copy.started_at_ms = run.created, run.started_at_ms
     copy.session_id, copy.model = run.session_id, run.model
     copy.echo, copy.wants_usage = run.echo, run.wants_usage
-    copy.log, copy.outcome = run.log.packed(outcome), outcome
+    copy.log, copy.outcome = run.log.packed(), outcome
     return copy

@@ -110,6 +110,16 @@ class Entries:
             self._counted = len(self._messages) + 1
         self._messages += messages
 
+    def surely_fits(self, call: ModelRequest, tokens: int) -> bool:
+        """Whether *call* has nothing to be put in front, and no more than *tokens*.
+
+        So it is with most calls; to find that out costs a fifth of ``measure``.
+        """
+        if self.summary is not None:
+            return False
+        whole = overhead_tokens(call) + sum(map(message_tokens, call.messages))
+        return whole + (self._context_tokens or 0) <= tokens
+
     def measure(self, call: ModelRequest) -> Measure:
         """Return how large *call* is with the summary in front.
 

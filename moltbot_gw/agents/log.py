@@ -16,7 +16,6 @@ from moltbot_gw.events import (
     ReasoningDelta,
     RunEnded,
     RunEvent,
-    RunOutcome,
     RunStarted,
     SideEvent,
     SpokenEvent,
@@ -59,12 +58,6 @@ class TextEntry:
         """Return the offset of its end."""
         return len(self.segment)
 
-    def packed(self) -> TextEntry:
-        """Return the same for keeping."""
-        entry = TextEntry(self.kind, is_gap=self.is_gap)
-        entry.segment = self.segment.packed()
-        return entry
-
     def read(self, offset: int, max_chars: int) -> tuple[SpokenEvent, int] | None:
         """Return what stands at *offset*, and the offset behind; None at the end."""
         if offset >= len(self.segment):
@@ -88,12 +81,6 @@ class CallEntry:
         """Return the offset of its end."""
         return (1 if self.start.name else 0) + len(self.segment)
 
-    def packed(self) -> CallEntry:
-        """Return the same for keeping."""
-        entry = CallEntry(self.start)
-        entry.segment = self.segment.packed()
-        return entry
-
     def read(self, offset: int, max_chars: int) -> tuple[SpokenEvent, int] | None:
         """Return what stands at *offset*, and the offset behind; None at the end."""
         lead = 1 if self.start.name else 0
@@ -109,6 +96,8 @@ class CallEntry:
 _Event = RunStarted | SideEvent | RunEnded
 _Entry = _Event | TextEntry | CallEntry | None
 """None is what has been overtaken."""
+
+_KEPT = (TextEntry, CallEntry, RunStarted, RunEnded)
 
 
 class RunLog:
@@ -139,20 +128,21 @@ class RunLog:
             return offset <= len(entry)
         return offset == 0
 
-    def packed(self, outcome: RunOutcome) -> RunLog:
+    def packed(self) -> RunLog:
         """Return this log of a run that has ended, for keeping.
 
-        Positions stay right.  What its agent's tools did is left out, and *outcome*
-        takes the place of the one that it ended with.
+        Positions stay right, in this one too.  What its agent's tools did is left out:
+        then it is another log, which shares the words with this one.
         """
-        log = RunLog()
-        log.has_text = self.has_text
         for entry in self._entries:
             if isinstance(entry, (TextEntry, CallEntry)):
-                log._entries.append(entry.packed())
-            else:
-                log._entries.append(entry if isinstance(entry, RunStarted) else None)
-        log._entries[-1] = RunEnded(outcome)
+                entry.segment.pack()
+        entries = self._entries
+        kept: list[_Entry] = [e if isinstance(e, _KEPT) else None for e in entries]
+        if kept == entries:
+            return self
+        log = RunLog()
+        log.has_text, log._entries = self.has_text, kept
         return log
 
     @property

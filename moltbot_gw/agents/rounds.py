@@ -60,7 +60,8 @@ class Rounds:
         """
         offered = frozenset(tool.name for tool in call.tools)
         own = tuple(tool.spec() for tool in self._runner.tools.values())
-        call = msgspec.structs.replace(call, tools=own + call.tools)
+        if own:
+            call = msgspec.structs.replace(call, tools=own + call.tools)
         for left in reversed(range(self._runner.limits.rounds)):
             is_last = bool(own) and not left
             if is_last:

@@ -63,14 +63,10 @@ class TextSegment:
         blocks = [zlib.decompress(block).decode("utf-8") for block in self._blocks]
         return "".join(blocks + self._pieces)
 
-    def packed(self) -> TextSegment:
-        """Return the same text for keeping: pieces made one, blocks shared."""
-        segment = TextSegment()
-        segment._blocks, segment._length = self._blocks, self._length
-        segment._tail_chars = self._tail_chars
-        if self._pieces:
-            segment._pieces = ["".join(self._pieces)]
-        return segment
+    def pack(self) -> None:
+        """Make its pieces one, because it will not grow any more."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
 
     @property
     def footprint(self) -> int:
