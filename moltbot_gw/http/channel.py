@@ -28,7 +28,7 @@ from moltbot_gw.errors import (
 from moltbot_gw.http.answers import raw_error
 from moltbot_gw.http.chunks import StrictChunks
 from moltbot_gw.http.deadline import Deadline
-from moltbot_gw.http.gate import not_ascii, request_id_of, too_large
+from moltbot_gw.http.gate import Admitted, not_ascii, request_id_of, too_large
 from moltbot_gw.stall import StallWatch, limit_send_buffer
 
 if TYPE_CHECKING:
@@ -247,9 +247,9 @@ class GatewayChannel(HTTPChannel):
             if self.length != 0:
                 raise too_large(0)
             return
-        request.admitted = gate.admit(
-            self._command, request.route, headers, self.length, request.find_peer
-        )
+        who = gate.identify(self._command, request.route, headers, request.find_peer)
+        request.admitted = Admitted(principal=who, max_body_bytes=0)
+        request.admitted = gate.admit(who, request.route, self.length)
         self._is_stranger &= request.is_stranger
 
     def checkPersistence(self, request: GatewayRequest, version: bytes) -> bool:
@@ -308,8 +308,7 @@ class GatewayChannel(HTTPChannel):
         origin = request.cors_origin if request is not None else None
         method = getattr(self, "_command", b"-")
         self.transport.write(raw_error(error, request_id, origin, method))
-        route = request.route if request is not None else None
-        self.site.log_refusal(method, route, error, request_id)
+        self.site.log_refusal(request, method, error, request_id)
         self.setRawMode()
         self._deadline.set(LINGER_SECONDS)
         if self.isSecure():

@@ -113,15 +113,13 @@ class Gatekeeper(Protocol):
     ) -> Route:
         """Return the route, or raise."""
 
-    def admit(
-        self,
-        method: bytes,
-        route: Route,
-        headers: Headers,
-        length: int | None,
-        peer: Callable[[], Peer],
-    ) -> Admitted:
-        """Return who asks and what is allowed, or raise."""
+    def identify(
+        self, method: bytes, route: Route, headers: Headers, peer: Callable[[], Peer]
+    ) -> Principal:
+        """Return who asks, or raise."""
+
+    def admit(self, principal: Principal, route: Route, length: int | None) -> Admitted:
+        """Return what he may do, or raise."""
 
 
 class Gate:
@@ -213,26 +211,28 @@ class Gate:
             )
         return route
 
-    def admit(
-        self,
-        method: bytes,
-        route: Route,
-        headers: Headers,
-        length: int | None,
-        peer: Callable[[], Peer],
-    ) -> Admitted:
-        """Check method, secret, right, length and limits.
+    def identify(
+        self, method: bytes, route: Route, headers: Headers, peer: Callable[[], Peer]
+    ) -> Principal:
+        """Check method and secret; return whose that is.
 
-        *length* is the declared one, None for a chunked body.  A WebSocket brings its
-        secret later.  Raises ``MethodNotAllowed``, ``Unauthorized``,
-        ``TooManyFailures``, ``Forbidden``, ``PayloadTooLarge``, ``RateLimited``.
+        A WebSocket brings its secret later, and probes need none.  Raises
+        ``MethodNotAllowed``, ``Unauthorized``, ``TooManyFailures``.
+        """
+        if route is WEBSOCKET:
+            return NOBODY
+        check_method(method, route)
+        return NOBODY if route in PROBES else self._authenticate(headers, peer)
+
+    def admit(self, principal: Principal, route: Route, length: int | None) -> Admitted:
+        """Check right, length and limits of a *principal* that ``identify`` returned.
+
+        *length* is the declared one, None for a chunked body.  Raises ``Forbidden``,
+        ``PayloadTooLarge``, ``RateLimited``.
         """
         if route is WEBSOCKET:
             return STRANGER
-        check_method(method, route)
-        principal = NOBODY
         if route not in PROBES:
-            principal = self._authenticate(headers, peer)
             principal.check_scope(route.scope)
         limit = self._max_body_bytes if route.takes_body else MAX_IGNORED_BODY_BYTES
         if length is not None and length > limit:

@@ -19,6 +19,7 @@ from moltbot_gw.http.gate import (
 from moltbot_gw.http.routes import METRICS, PROBES, Route, find_route
 from moltbot_gw.http.upgrade import wants_websocket
 from moltbot_gw.peers import Peer
+from moltbot_gw.principals import Principal
 
 
 class MetricsGate:
@@ -51,16 +52,15 @@ class MetricsGate:
             raise NotFound("There is nothing here but /metrics, /healthz and /readyz.")
         return route
 
-    def admit(
-        self,
-        method: bytes,
-        route: Route,
-        headers: Headers,
-        length: int | None,
-        peer: Callable[[], Peer],
-    ) -> Admitted:
-        """Check method and length; a body is read and dropped."""
+    def identify(
+        self, method: bytes, route: Route, headers: Headers, peer: Callable[[], Peer]
+    ) -> Principal:
+        """Check the method; everybody may ask."""
         check_method(method, route)
+        return NOBODY
+
+    def admit(self, principal: Principal, route: Route, length: int | None) -> Admitted:
+        """Check the length; a body is read and dropped."""
         if length is not None and length > MAX_IGNORED_BODY_BYTES:
             raise too_large(MAX_IGNORED_BODY_BYTES)
-        return Admitted(principal=NOBODY, max_body_bytes=MAX_IGNORED_BODY_BYTES)
+        return Admitted(principal=principal, max_body_bytes=MAX_IGNORED_BODY_BYTES)

@@ -134,6 +134,7 @@ def _show(request: GatewayRequest, run: Run) -> bytes:
         state=_state(run),
         agent=run.agent_id,
         session_key=run.session_key,
+        key=run.principal or None,
         session_id=run.session_id,
         model=run.model,
         created=run.created,

@@ -17,7 +17,7 @@ from moltbot_gw.http.crowd import Crowd
 from moltbot_gw.http.gate import NOBODY
 from moltbot_gw.http.policy import SitePolicy
 from moltbot_gw.http.request import GatewayRequest
-from moltbot_gw.http.routes import Route
+from moltbot_gw.principals import Principal
 from moltbot_gw.tallies import Counts
 
 
@@ -35,9 +35,9 @@ class GatewaySite(Site):
     """Builds hardened channels, and logs one line a request without its query.
 
     *streams* are the event streams that are open.  Since the start *answers* counts
-    requests by route (``-`` for none) and status, *stalled* the connections that were
-    cut because their client took nothing, *crowded_out* those that were one too many.
-    *policy* may be replaced at any time.
+    requests by route (``-`` for none), status and name of the key, *stalled* the
+    connections that were cut because their client took nothing, *crowded_out* those
+    that were one too many.  *policy* may be replaced at any time.
     """
 
     noisy = False
@@ -67,7 +67,7 @@ class GatewaySite(Site):
         )
         self._channels: dict[GatewayChannel, object] = {}
         self.streams: set[Stream] = set()
-        self.answers = Counts("route", "status")
+        self.answers = Counts("route", "status", "key")
         self.stalled = 0
         self.crowded_out = 0
         self._empty: Deferred[None] | None = None
@@ -152,13 +152,13 @@ class GatewaySite(Site):
         route = request.route.name if request.route else "-"
         millis = int((self._clock.seconds() - request.started) * 1000)
         request_id = request.request_id.decode("ascii")
-        self.answers.add(route, str(request.code))
+        key = _key_of(request.principal)
+        self.answers.add(route, str(request.code), key)
         report = RunReport(
             f"run={request.run_id or '-'}", {"run_id": request.run_id or "-"}
         )
         if request.run_report is not None:
             report = request.run_report()
-        key = "" if request.principal is NOBODY else request.principal.name
         named = f" key={key}" if key else ""
         self._access_log.note(
             f"{method} {route} {request.code} {millis} ms"
@@ -174,24 +174,32 @@ class GatewaySite(Site):
 
     def log_refusal(
         self,
+        request: GatewayRequest | None,
         method: bytes,
-        route: Route | None,
         error: GatewayError,
         request_id: bytes,
     ) -> None:
-        """Log a request that was refused before it was whole."""
+        """Log a request (None: not even that) that was refused before it was whole."""
         word = _word(method)
-        name = route.name if route else "-"
+        name = request.route.name if request and request.route else "-"
         shown_id = request_id.decode("ascii")
-        self.answers.add(name, str(error.status))
+        key = _key_of(request.principal) if request else ""
+        self.answers.add(name, str(error.status), key)
+        named = f" key={key}" if key else ""
         self._access_log.note(
-            f"{word} {name} {error.status} {error.code} request={shown_id}",
+            f"{word} {name} {error.status} {error.code} request={shown_id}{named}",
             method=word,
             route=name,
             status=error.status,
             code=error.code,
             request_id=shown_id,
+            key=key,
         )
+
+
+def _key_of(principal: Principal) -> str:
+    """Return the name of the key that was used, empty for none and for the secret."""
+    return "" if principal is NOBODY else principal.name
 
 
 def _word(method: bytes) -> str:

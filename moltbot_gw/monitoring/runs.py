@@ -36,15 +36,16 @@ class RunFigures:
     """Follows every run of *agents* from its start to its end.
 
     All labels are names that the configuration has: a run exists only for a configured
-    agent, and only configured models can be asked for.
+    agent, and only configured models can be asked for.  The *key* is the name of who
+    asked, empty for the shared secret.
     """
 
     def __init__(self, agents: AgentService) -> None:
         self._agents = agents
-        self._runs = Counts("agent", "provider", "outcome")
-        self._failures = Counts("agent", "provider", "code")
-        self._tokens = Counts("agent", "model", "kind")
-        self._cached = Counts("agent", "model")
+        self._runs = Counts("agent", "provider", "outcome", "key")
+        self._failures = Counts("agent", "provider", "code", "key")
+        self._tokens = Counts("agent", "model", "kind", "key")
+        self._cached = Counts("agent", "model", "key")
         self._first_words = Histograms(FIRST_WORD_BOUNDS, "agent", "provider")
         self._times = Histograms(RUN_BOUNDS, "agent", "provider")
         self._waits = Histogram(WAIT_BOUNDS)
@@ -94,20 +95,23 @@ class RunFigures:
 
     def _ended(self, outcome: RunOutcome, run: Run) -> None:
         agent, model = run.agent_id, run.model or NOBODY
-        provider = model.partition("/")[0]
-        self._runs.add(agent, provider, outcome.state)
+        provider, key = model.partition("/")[0], run.principal
+        self._runs.add(agent, provider, outcome.state, key)
         if outcome.state == "failed" and outcome.error is not None:
-            self._failures.add(agent, provider, outcome.error.code)
-        self._count_tokens(outcome, agent, model)
+            self._failures.add(agent, provider, outcome.error.code, key)
+        self._count_tokens(outcome, agent, model, key)
         self._measure(run, agent, provider)
 
-    def _count_tokens(self, outcome: RunOutcome, agent: str, model: str) -> None:
+    def _count_tokens(
+        self, outcome: RunOutcome, agent: str, model: str, key: str
+    ) -> None:
         usage = outcome.usage
         if usage.prompt_tokens or usage.completion_tokens:
-            self._tokens.add(agent, model, "prompt", amount=usage.prompt_tokens)
-            self._tokens.add(agent, model, "completion", amount=usage.completion_tokens)
+            prompt, said = usage.prompt_tokens, usage.completion_tokens
+            self._tokens.add(agent, model, "prompt", key, amount=prompt)
+            self._tokens.add(agent, model, "completion", key, amount=said)
         if usage.cached_tokens:
-            self._cached.add(agent, model, amount=usage.cached_tokens)
+            self._cached.add(agent, model, key, amount=usage.cached_tokens)
 
     def _measure(self, run: Run, agent: str, provider: str) -> None:
         began = run.admitted_at

@@ -16,7 +16,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     *created* is in Unix seconds, other times are in milliseconds.  *model* is the one
     that answers (``provider/model``), known with *session_id* and *started_at_ms* once
     the run has left its lanes; *usage*, *finish_reason* and *error* (as in the error
-    envelope) belong to the end.
+    envelope) belong to the end.  *key* is the name of the key that asked for it, None
+    for the shared secret.
     """
 
     id: str
@@ -24,6 +25,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     state: RunState
     agent: str
     session_key: str
+    key: str | None
     session_id: str | None
     model: str | None
     created: int

@@ -187,6 +187,8 @@ def test_run_and_access_log_bear_the_name(gateway: Gateway, log: LogTape) -> Non
     gateway.send(post("ci"))
     (run,) = gateway.agents.active
     assert run.principal == "ci"
+    look = http_request("GET", f"/v1/runs/{run.run_id}", token=secret_of("ci"))
+    assert gateway.ask(look).json["key"] == "ci"
     gateway.model.calls[-1].finish()
     gateway.advance(0)
     line = log.lines[-1]
@@ -198,6 +200,20 @@ def test_run_and_access_log_bear_the_name(gateway: Gateway, log: LogTape) -> Non
     gateway.model.calls[-1].finish()
     gateway.advance(0)
     assert "key=" not in log.lines[-1]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}"])
+def test_refusals_bear_the_name(make_gateway: Make, log: LogTape, body: bytes) -> None:
+    gateway = make_gateway(keys=(make_key("ci", requests_per_minute=1),))
+    request = http_request(
+        "POST", "/v1/chat/completions", body=body, token=secret_of("ci")
+    )
+    statuses = [gateway.ask(request).status for _ in range(2)]
+    gateway.advance(1)
+    assert statuses == [400, 429]
+    assert [line.endswith(" key=ci") for line in log.lines[-2:]] == [True, True]
+    counted = {(status, key) for (_, status, key), _ in gateway.site.answers.items()}
+    assert counted == {("400", "ci"), ("429", "ci")}
     assert not [e for e in log.events if secret_of("ci") in repr(e)]
 
 

@@ -45,6 +45,7 @@ def test_running_run_shows_what_it_is(gateway: Gateway) -> None:
         "state": "running",
         "agent": "beta",
         "session_key": "agent:beta:openai-user:alice",
+        "key": None,
         "session_id": run.session_id,
         "model": "script/model",
         "created": CREATED + 2,

@@ -35,9 +35,12 @@ class Figures:
         return found[key]
 
     def samples(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """Return all samples of *name*, by their labels."""
+        """Return all samples of *name*, by their labels.
+
+        As with Prometheus, one that is empty is none.
+        """
         found = [
-            (tuple(sorted(sample.labels.items())), sample.value)
+            (tuple(sorted(filter(all, sample.labels.items()))), sample.value)
             for family in self.families.values()
             for sample in family.samples
             if sample.name == name

@@ -12,7 +12,8 @@ from moltbot_gw.events import Usage
 from tests.monitoring.support import Figures, Watched
 from tests.sessions.support import start
 from tests.support.gateway import LogTape
-from tests.support.http_client import chat_request, http_request
+from tests.support.http_client import chat_body, chat_request, http_request
+from tests.support.keys import make_key, secret_of
 
 Make = Callable[..., Watched]
 MAIN = {"agent": "main", "provider": "script"}
@@ -121,6 +122,27 @@ class TestRuns:
         assert figures.value("moltbot_tokens_total", kind="prompt", **model) == 20
         assert figures.value("moltbot_tokens_total", kind="completion", **model) == 6
         assert figures.value("moltbot_cached_prompt_tokens_total", **model) == 8
+
+    def test_of_a_named_key_bear_its_name(self, make_watched: Make) -> None:
+        watched = make_watched(keys=(make_key("ci"),))
+        request = http_request(
+            "POST", "/v1/chat/completions", chat_body(), token=secret_of("ci")
+        )
+        watched.send(request)
+        used = Usage(prompt_tokens=10, completion_tokens=3)
+        watched.model.calls[-1].finish(usage=used)
+        watched.send(request)
+        watched.model.calls[-1].fail(ProviderOverloaded("later"))
+        figures, ci = watched.figures(), {"key": "ci"}
+        runs = "moltbot_runs_total"
+        assert figures.value(runs, outcome="done", **MAIN, **ci) == 1
+        assert figures.value(runs, outcome="failed", **MAIN, **ci) == 1
+        code = {"code": "provider_overloaded"}
+        assert figures.value("moltbot_run_failures_total", **code, **MAIN, **ci) == 1
+        model = {"agent": "main", "model": "script/model", "kind": "prompt"}
+        assert figures.value("moltbot_tokens_total", **model, **ci) == 10
+        route = {"route": "chat.completions", "status": "200"}
+        assert figures.value("moltbot_http_requests_total", **route, **ci) == 1
 
     def test_that_wait_are_seen_and_their_wait_is_timed(
         self, make_watched: Make
