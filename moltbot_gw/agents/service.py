@@ -131,8 +131,7 @@ class AgentService:
             raise ModelNotFound(f'There is no agent "{request.agent_id}".')
         if self._draining:
             raise gateway_stops()
-        model = request.model or agent.model
-        setup.candidates(model, agent, request.messages)
+        setup.check(request.model or agent.model, agent, request.messages)
         if request.run_id in self._runs:
             raise KeyReused("A run with this id is running.", param="idempotencyKey")
         meter = self._begin_meter(request)

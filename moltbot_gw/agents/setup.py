@@ -95,6 +95,13 @@ class AgentSetup:
             f' "{model.provider}" is not configured (models.providers).'
         )
 
+    def check(
+        self, model: ModelRef, agent: Agent, messages: tuple[Message, ...]
+    ) -> None:
+        """Raise what ``candidates`` would; the usual case costs nothing."""
+        if model.provider not in self.providers or has_images(messages):
+            self.candidates(model, agent, messages)
+
     def shows_tools(self, settings: SessionSettings) -> bool:
         """Whether those who watch a session are told of tools."""
         return (settings.verbose_level or self.verbose) in ("on", "full")
