@@ -12,17 +12,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 from twisted.web.http_headers import Headers, InvalidHeaderName
 
 from moltbot_gw.agents.keys import split_key
+from moltbot_gw.agents.log import RunLog
+from moltbot_gw.auth import bearer_of
 from moltbot_gw.errors import Forbidden, InvalidRequest, UpgradeRequired
+from moltbot_gw.events import RunEnded, RunOutcome, TextDelta
+from moltbot_gw.http.eventids import find_place
 from moltbot_gw.http.gate import preflight_headers, request_id_of
 from moltbot_gw.http.hosts import HostPolicy
 from moltbot_gw.http.routes import MODELS, find_route
 from moltbot_gw.http.upgrade import check_upgrade, wants_websocket
+from moltbot_gw.keyring import KeyRing
 from moltbot_gw.peers import find_peer
 from moltbot_gw.wire.anthropic import MessageStreamDecoder, decode_message
 from moltbot_gw.wire.chat_request import parse_chat_request
@@ -45,11 +51,13 @@ from moltbot_gw.wire.sse import EventTooLarge, SSEDecoder
 from tests.support.control import Control
 from tests.support.gateway import Gateway, LogTape
 from tests.support.http_client import read_answers
+from tests.support.keys import make_key
 from tests.support.ws_frames import TEXT, frame
 
 Target = Callable[[bytes], None]
 
 _SMALL_EVENT = 4096
+_RING = KeyRing((make_key("ci"),), lambda: 0.0)
 
 
 def _sse_of(data: bytes, step: int) -> object:
@@ -184,12 +192,28 @@ def head(data: bytes) -> None:
     find_peer("127.0.0.1", headers, ("127.0.0.1",))
     HostPolicy(["*.test"]).allows(path)
     split_key(path.decode("latin-1"))
+    assert _RING.find(bearer_of(headers.getRawHeaders(b"Authorization", ()))) is None
+    _attach(path, headers)
     try:
         HostPolicy().check_origin(headers)
         if wants_websocket(headers):
             check_upgrade(b"GET", b"HTTP/1.1", headers, 0)
     except (InvalidRequest, Forbidden, UpgradeRequired):
         return
+
+
+def _attach(asked: bytes, headers: Headers) -> None:
+    """A client says where it goes on, in a header or in the query."""
+    request: Any = SimpleNamespace(requestHeaders=headers, args={b"from": [asked]})
+    log = RunLog()
+    log.append_text(TextDelta, "hello")
+    log.append(RunEnded(RunOutcome(state="done", ended_at_ms=1)))
+    try:
+        place, had = find_place(request, log)
+    except InvalidRequest:
+        return
+    assert log.holds(place)
+    assert 0 <= had <= len(log)
 
 
 def http(data: bytes) -> None:
