@@ -21,6 +21,7 @@ from moltbot_gw.agents.cooldowns import CooldownPolicy
 from moltbot_gw.agents.failover import Failover
 from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.agents.lanes import LaneLimits
+from moltbot_gw.agents.prompts import Prompts
 from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.roster import build_roster
 from moltbot_gw.agents.service import AgentService
@@ -130,6 +131,11 @@ def build_setup(
         fresh_after_ms=_freshness(config.session),
         max_run_bytes=config.gateway.limits.max_run_bytes,
         prepare_workspace=prepare,
+        prompts=Prompts(
+            roster.agents.values(),
+            run_in_thread=workshop.run_in_thread,
+            clock=workshop.reactor,
+        ),
         failover=Failover(health),
         compactor=Compactor(
             store=workshop.store,

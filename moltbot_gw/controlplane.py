@@ -279,6 +279,7 @@ def _served(
             agents=agents,
             targets=shared.targets,
             find_assistant=lambda: _assistant(current.settings),
+            run_in_thread=shared.run_in_thread,
         ),
         *agent_tools.methods(agents=agents, targets=shared.targets),
         *sessions.methods(tools=tools),

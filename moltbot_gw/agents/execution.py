@@ -128,9 +128,10 @@ class Execution:
         self._settings = history.settings
         now = self._unix_time()
         self._started_at_ms = int(now * 1000)
+        prompt = await setup.prompts.build(self._agent.id, request.extra_system, now)
         call = ModelRequest(
             model=model.model,
-            system=setup.prompt(self._agent.id).build(request.extra_system, now),
+            system=prompt,
             messages=messages,
             tools=request.tools,
             tool_choice=request.tool_choice,

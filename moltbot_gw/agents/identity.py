@@ -40,8 +40,8 @@ _NOTHING = IdentityLines()
 class IdentityFile:
     """The file of one workspace, read again only when it has changed.
 
-    A look costs one ``stat``, and a change the reading of at most ``MAX_FILE_BYTES``,
-    which is why it may happen on the reactor's thread.
+    A look costs one ``stat``, and a change the reading of at most ``MAX_FILE_BYTES``;
+    either may block on the disk.
     """
 
     def __init__(self, workspace: Path) -> None:

@@ -35,8 +35,8 @@ _Signature = tuple[int, int, int]
 class WorkspaceFiles:
     """The texts of a workspace's files, read again only when they have changed.
 
-    A look costs one ``stat`` a file, which is why it may happen on the reactor's
-    thread; the cache holds one text per file name that exists.
+    A look costs one ``stat`` a file and may block on the disk; the cache holds one text
+    per file name that exists.
     """
 
     def __init__(self, folder: Path, max_chars: int) -> None:
@@ -96,7 +96,11 @@ def _shorten(text: str, max_chars: int) -> str:
 
 
 class PromptBuilder:
-    """Builds one agent's system prompt, run after run."""
+    """Builds one agent's system prompt, run after run.
+
+    What stands before the client's own text is looked up once a second, by ``look`` in
+    whatever thread and ``take`` in the reactor's; before, it knows of no files.
+    """
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -106,22 +110,27 @@ class PromptBuilder:
             f"Runtime: agent={agent.id} | model={agent.model} | channel=webchat"
         )
         self._second: int | None = None
-        self._before_extra = ""
+        self._start = f"{_opening(agent, IdentityLines())}\n\n{NOTE}"
 
-    def build(self, extra: str, unix_time: float) -> str:
-        """Return the prompt; *extra* is the client's own system text, kept verbatim.
+    def is_fresh(self, unix_time: float) -> bool:
+        """Whether the last look was in the same second."""
+        return int(unix_time) == self._second
 
-        Only the local date stands in it, not the time, so that providers can keep the
-        prefix in their cache.  A file that changes counts from the next second on:
-        under load, one look a second serves all runs.
-        """
-        second = int(unix_time)
-        if second != self._second:
-            self._second, self._before_extra = second, self._build_start(unix_time)
-        parts = (self._before_extra, extra, self._closing)
+    def take(self, start: str, unix_time: float) -> None:
+        """Begin prompts with *start*, which ``look`` has returned."""
+        self._second, self._start = int(unix_time), start
+
+    def join(self, extra: str) -> str:
+        """Return the prompt; *extra* is the client's own system text, kept verbatim."""
+        parts = (self._start, extra, self._closing)
         return "\n\n".join(part for part in parts if part)
 
-    def _build_start(self, unix_time: float) -> str:
+    def look(self, unix_time: float) -> str:
+        """Return what to begin with; blocks on the disk.
+
+        Only the local date stands in it, not the time, so that providers can keep the
+        prefix in their cache.
+        """
         now = time.localtime(unix_time)
         parts = [
             _opening(self._agent, self._identity.read()),

@@ -10,7 +10,7 @@ from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.context import Compactor
 from moltbot_gw.agents.failover import Candidate, Failover, find_candidates
 from moltbot_gw.agents.pictures import has_images
-from moltbot_gw.agents.prompt import PromptBuilder
+from moltbot_gw.agents.prompts import Prompts
 from moltbot_gw.agents.roster import Agent, Roster
 from moltbot_gw.agents.toolbox import Toolbox
 from moltbot_gw.agents.toolpolicy import ToolPolicies
@@ -37,6 +37,7 @@ class AgentSetup:
     fresh_after_ms: Callable[[str], int]
     max_run_bytes: int
     prepare_workspace: Callable[[Agent], Awaitable[None]]
+    prompts: Prompts
     failover: Failover
     compactor: Compactor
     policies: ToolPolicies
@@ -45,16 +46,6 @@ class AgentSetup:
     verbose: str | None = None
     global_scope: bool = False
     with_keys: Mapping[str, bool] = attrs.Factory(dict)
-    _prompts: Mapping[str, PromptBuilder] = attrs.field(init=False)
-
-    @_prompts.default
-    def _build_prompts(self) -> Mapping[str, PromptBuilder]:
-        agents = self.roster.agents.values()
-        return {agent.id: PromptBuilder(agent) for agent in agents}
-
-    def prompt(self, agent_id: str) -> PromptBuilder:
-        """Return what makes the system prompts of a known agent."""
-        return self._prompts[agent_id]
 
     def model_of(self, agent: Agent, settings: SessionSettings) -> ModelRef:
         """Return the model of a session of *agent*: its own one, or the agent's.

@@ -2,21 +2,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 
 from moltbot_gw.agents.catalog import ModelRef
 from moltbot_gw.agents.prompt import (
     EXPECTED_FILES,
     MAX_FILE_BYTES,
     OPTIONAL_FILES,
-    PromptBuilder,
     WorkspaceFiles,
 )
+from moltbot_gw.agents.prompts import PATIENCE, Prompts
 from moltbot_gw.agents.roster import Agent
 from moltbot_gw.agents.silence import NOTE
+from tests.agents.support import logged_failures, succeeded
 
 NOON = 1769774400.0  # Friday, 2026-01-30, in UTC
 
@@ -138,8 +141,20 @@ def test_link_from_one_spelling_to_the_other_is_shown_once(tmp_path: Path) -> No
     assert "## memory.md" not in text
 
 
+def prompts_of(agent: Agent) -> Prompts:
+    return Prompts([agent], run_in_thread=lambda work: succeed(work()), clock=Clock())
+
+
+def start(prompts: Prompts, extra: str = "", now: float = NOON) -> Deferred[str]:
+    return Deferred.fromCoroutine(prompts.build("main", extra, now))
+
+
+def built(prompts: Prompts, extra: str = "", now: float = NOON) -> str:
+    return str(succeeded(start(prompts, extra, now)))
+
+
 def opening(workspace: Path, **identity: str) -> str:
-    prompt = PromptBuilder(agent_of(workspace, **identity)).build("", NOON)
+    prompt = built(prompts_of(agent_of(workspace, **identity)))
     return prompt.partition("\nYour workspace")[0]
 
 
@@ -159,16 +174,16 @@ def test_configured_identity_counts_before_the_file(tmp_path: Path) -> None:
 
 def test_changed_identity_counts_from_the_next_second_on(tmp_path: Path) -> None:
     file = tmp_path / "IDENTITY.md"
-    builder = PromptBuilder(agent_of(tmp_path))
+    prompts = prompts_of(agent_of(tmp_path))
     for second, name in enumerate(("Ann", "Beatrice")):
         file.write_text(f"- Name: {name}\n")
-        assert f"You are {name}," in builder.build("", NOON + second)
+        assert f"You are {name}," in built(prompts, now=NOON + second)
 
 
 @pytest.mark.usefixtures("zone")
 def test_prompt_says_who_when_and_where(tmp_path: Path) -> None:
     agent = agent_of(tmp_path / "none", name="Max", emoji="*", theme="space")
-    assert PromptBuilder(agent).build("", NOON) == "\n\n".join(
+    assert built(prompts_of(agent)) == "\n\n".join(
         [
             "You are Max *, an agent that runs inside Moltbot.\n"
             f"Your theme: space.\nYour workspace is {tmp_path / 'none'}.",
@@ -182,28 +197,88 @@ def test_prompt_says_who_when_and_where(tmp_path: Path) -> None:
 def test_extra_text_is_kept_verbatim_after_the_files(tmp_path: Path) -> None:
     fill(tmp_path)
     extra = "  Be brief.\n\n\n```x\n"
-    text = PromptBuilder(agent_of(tmp_path)).build(extra, NOON)
+    text = built(prompts_of(agent_of(tmp_path)), extra)
     assert f"\n\n{extra}\n\nRuntime: " in text
     assert text.index("text of memory.md") < text.index(extra)
 
 
 @pytest.mark.usefixtures("zone")
 def test_date_is_the_local_one(tmp_path: Path) -> None:
-    text = PromptBuilder(agent_of(tmp_path)).build("", NOON)
+    text = built(prompts_of(agent_of(tmp_path)))
     assert "Today is Saturday, 2026-01-31 (XST)." in text
 
 
 @pytest.mark.usefixtures("zone")
 def test_prompt_is_the_same_all_day(tmp_path: Path) -> None:
-    builder = PromptBuilder(agent_of(tmp_path))
-    assert builder.build("x", NOON) == builder.build("x", NOON + 3600)
+    prompts = prompts_of(agent_of(tmp_path))
+    assert built(prompts, "x") == built(prompts, "x", NOON + 3600)
 
 
 def test_a_changed_file_counts_from_the_next_second_on(tmp_path: Path) -> None:
-    builder = PromptBuilder(agent_of(tmp_path))
+    prompts = prompts_of(agent_of(tmp_path))
     soul = tmp_path / "SOUL.md"
     soul.write_text("calm")
-    assert "calm" in builder.build("", NOON)
+    assert "calm" in built(prompts)
     soul.write_text("very lively")
-    assert "calm" in builder.build("", NOON + 0.9)
-    assert "very lively" in builder.build("extra", NOON + 1.0)
+    assert "calm" in built(prompts, now=NOON + 0.9)
+    assert "very lively" in built(prompts, "extra", NOON + 1.0)
+
+
+class Disk:
+    """A thread that is as slow as the test wants."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Clock()
+        self.held: list[tuple[Callable[[], str], Deferred[str]]] = []
+        self.prompts = Prompts(
+            [agent_of(folder)], run_in_thread=self._hold, clock=self.clock
+        )
+
+    def _hold(self, work: Callable[[], str]) -> Deferred[str]:
+        self.held.append((work, Deferred()))
+        return self.held[-1][1]
+
+    def go_on(self) -> None:
+        work, done = self.held.pop()
+        done.callback(work())
+
+
+def test_runs_of_one_second_share_one_look(tmp_path: Path) -> None:
+    (tmp_path / "SOUL.md").write_text("calm")
+    disk = Disk(tmp_path)
+    waiting = [start(disk.prompts, extra) for extra in ("one", "two")]
+    assert (len(disk.held), [one.called for one in waiting]) == (1, [False, False])
+    disk.go_on()
+    first, second = map(succeeded, waiting)
+    assert "calm" in first
+    assert second == first.replace("\n\none\n\n", "\n\ntwo\n\n")
+    assert "calm" in built(disk.prompts)
+    assert (disk.held, disk.clock.getDelayedCalls()) == ([], [])
+
+
+def test_nobody_waits_long_for_a_disk_that_hangs(tmp_path: Path) -> None:
+    soul = tmp_path / "SOUL.md"
+    soul.write_text("calm")
+    disk = Disk(tmp_path)
+    waiting = start(disk.prompts)
+    disk.clock.advance(PATIENCE)
+    prompt = succeeded(waiting)
+    assert prompt.startswith("You are a personal assistant, an agent")
+    assert "calm" not in prompt
+    late = start(disk.prompts, now=NOON + 7)
+    assert len(disk.held) == 1  # the first one hangs still
+    disk.go_on()
+    assert "calm" in succeeded(late)
+    soul.write_text("lively")
+    last = start(disk.prompts, now=NOON + 8)
+    disk.clock.advance(PATIENCE)
+    assert "calm" in succeeded(last)  # what was there before
+
+
+def test_a_look_that_fails_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    waiting = start(disk.prompts)
+    with logged_failures() as failures:
+        disk.held.pop()[1].errback(ZeroDivisionError())
+    assert "You are a personal assistant" in succeeded(waiting)
+    assert [failure.type for failure in failures] == [ZeroDivisionError]

@@ -499,7 +499,7 @@ def test_prompt_that_cannot_be_built_leaves_no_run_half_stored(
     def broken(*args: object) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("moltbot_gw.agents.prompt.PromptBuilder.build", broken)
+    monkeypatch.setattr("moltbot_gw.agents.prompt.PromptBuilder.join", broken)
     with logged_failures() as failures:
         run = house.start()
     assert isinstance(ended(run).error, InternalError)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IReactorTime
 
 from moltbot_gw.agents.context import Compactor
 from moltbot_gw.agents.cooldowns import CooldownPolicy
 from moltbot_gw.agents.failover import Failover
+from moltbot_gw.agents.prompts import Prompts
 from moltbot_gw.agents.providerhealth import ProviderHealth
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.agents.setup import AgentSetup
@@ -42,6 +44,11 @@ def agent_setup(
         "fresh_after_ms": lambda key: 0,
         "max_run_bytes": 1_000_000,
         "prepare_workspace": leave_workspace,
+        "prompts": Prompts(
+            roster.agents.values(),
+            run_in_thread=lambda work: succeed(work()),
+            clock=clock,
+        ),
         "failover": Failover(health),
         "compactor": Compactor(
             store=store,

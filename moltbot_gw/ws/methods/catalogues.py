@@ -17,6 +17,7 @@ from moltbot_gw.agents.keys import split_key
 from moltbot_gw.agents.roster import Agent
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.config import Assistant, normalize_agent_id
+from moltbot_gw.devices.pairing import RunInThread
 from moltbot_gw.ws.calls import Call, Method, NoParams, Params, Result, invalid
 from moltbot_gw.ws.methods.loose import Text1
 from moltbot_gw.ws.targets import Targets
@@ -90,10 +91,12 @@ class CatalogueMethods:
         agents: AgentService,
         targets: Targets,
         find_assistant: Callable[[], Assistant | None],
+        run_in_thread: RunInThread,
     ) -> None:
         self._agents = agents
         self._targets = targets
         self._find_assistant = find_assistant
+        self._run_in_thread = run_in_thread
         self._files: dict[Path, IdentityFile] = {}
 
     async def agents_list(self, call: Call, params: NoParams) -> AgentsResult:
@@ -117,7 +120,7 @@ class CatalogueMethods:
         """Say how an agent presents itself."""
         agent_id = self._agent_id(params)
         agent = self._agents.roster.agents.get(agent_id)
-        lines = self._identity_lines(agent) if agent else IdentityLines()
+        lines = await self._identity_lines(agent) if agent else IdentityLines()
         assistant = self._find_assistant()
         names = (
             assistant.name if assistant else None,
@@ -149,14 +152,14 @@ class CatalogueMethods:
             )
         return owner or asked or self._agents.roster.default_id
 
-    def _identity_lines(self, agent: Agent) -> IdentityLines:
+    async def _identity_lines(self, agent: Agent) -> IdentityLines:
         known = {one.workspace for one in self._agents.roster.agents.values()}
         for gone in set(self._files) - known:
             del self._files[gone]
         file = self._files.get(agent.workspace)
         if file is None:
             file = self._files[agent.workspace] = IdentityFile(agent.workspace)
-        return file.read()
+        return await self._run_in_thread(file.read)
 
 
 def methods(
@@ -164,10 +167,14 @@ def methods(
     agents: AgentService,
     targets: Targets,
     find_assistant: Callable[[], Assistant | None],
+    run_in_thread: RunInThread,
 ) -> list[Method]:
     """Return the methods of this module; see ``CatalogueMethods``."""
     does = CatalogueMethods(
-        agents=agents, targets=targets, find_assistant=find_assistant
+        agents=agents,
+        targets=targets,
+        find_assistant=find_assistant,
+        run_in_thread=run_in_thread,
     )
     return [
         Method("models.list", "read", NoParams, does.models_list),

@@ -229,6 +229,7 @@ class Desk:
                     agents=self.agents,
                     targets=self.targets,
                     find_assistant=lambda: self.assistant,
+                    run_in_thread=_at_once,
                 ),
                 *agent_tools.methods(agents=self.agents, targets=self.targets),
                 *model_status.methods(
