@@ -157,7 +157,7 @@ def _build_house(
     keys.observe(meters.forget)
     lanes = Lanes(lane_limits(settings.config))
     agents = _build_agents(settings, workshop, lanes, meters)
-    log_file = _build_log_file(settings, log_rules, reactor)
+    log_file = _build_log_file(settings, log_rules, workshop)
     limiter = AuthLimiter(reactor, gateway.limits.max_auth_failures_per_minute)
     control = build_control_plane(
         current=current,
@@ -360,13 +360,14 @@ def _build_agents(
     return agents
 
 
-def _build_log_file(settings: Settings, rules: LogRules, reactor: Any) -> LogFile:
+def _build_log_file(settings: Settings, rules: LogRules, workshop: Workshop) -> LogFile:
     return LogFile(
         path=log_path(settings),
         folder=settings.state / LOG_FOLDER,
         scribe=rules.scribe,
         levels=rules.file,
-        clock=reactor,
+        clock=workshop.reactor,
+        run_in_thread=workshop.run_in_thread,
     )
 
 

@@ -2,8 +2,9 @@
 
 One JSON object a line, in the original's shape: ``"0"`` a JSON text that names the
 part of the program, ``"1"`` the message, ``_meta`` with level and date, and ``time``.
-Lines are gathered for a moment and written together; the file is of the day, bounded,
-and those of other days are removed.
+Lines are gathered for a moment and written together, in a thread, because a disk that
+is busy may take half a second for it; the file is of the day, bounded, and those of
+other days are removed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import IO, Any
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
@@ -28,11 +33,17 @@ FLUSH_SECONDS = 0.25
 MAX_WAITING = 1024
 """Lines that wait to be written; with one more they are written at once."""
 
+MOST_WAITING = 16 * MAX_WAITING
+"""Lines that wait for a disk that hangs; those that come beyond it are dropped."""
+
 MAX_FILE_BYTES = 32 * 1024 * 1024
 """A larger file is begun anew; one older one is kept beside it."""
 
 KEEP_SECONDS = 24 * 3600.0
 """How long the file of another day stays after its last line."""
+
+RunInThread = Callable[[Callable[[], None]], Deferred[None]]
+"""``deferToThread`` with a pool, or what a test puts in its place."""
 
 _DATED = re.compile(r"moltbot-\d{4}-\d{2}-\d{2}\.log(?:\.1)?")
 _LEVELS = {
@@ -63,15 +74,20 @@ class LogFile:
         scribe: Scribe,
         levels: Levels,
         clock: Any,
+        run_in_thread: RunInThread,
     ) -> None:
         self._path = path
         self._folder = folder
         self._scribe = scribe
         self._levels = levels
         self._clock = clock
+        self._run_in_thread = run_in_thread
         self._lines: list[bytes] = []
+        self._dropped = 0
         self._timer: IDelayedCall | None = None
         self._thread = get_ident()
+        self._is_writing = False
+        self._one_at_a_time = Lock()
 
     def __call__(self, event: LogEvent) -> None:
         """Take a log event, from any thread."""
@@ -80,30 +96,62 @@ class LogFile:
         if get_ident() != self._thread:
             self._clock.callFromThread(self, event)
             return
+        if len(self._lines) >= MOST_WAITING:
+            self._dropped += 1
+            return
         self._lines.append(_line(self._scribe.entry(event)))
         if len(self._lines) > MAX_WAITING:
-            self.flush()
-        elif self._timer is None:
-            self._timer = self._clock.callLater(FLUSH_SECONDS, self.flush)
+            self._begin()
+        else:
+            self._set_timer()
 
     def move(self, path: Path | None) -> None:
         """Write elsewhere from now on."""
-        self.flush()
+        lines = self._take()
+        if lines:
+            self._run_in_thread(partial(self._write, lines, self._path))
         self._path = path
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write what waits, before this returns: for the end."""
+        lines = self._take()
+        if lines:
+            self._write(lines, self._path)
+
+    def _set_timer(self) -> None:
+        if self._timer is None and not self._is_writing:
+            self._timer = self._clock.callLater(FLUSH_SECONDS, self._begin)
+
+    def _begin(self) -> None:
+        """Write what waits, unless the thread is at it still."""
+        if self._is_writing:
+            return
+        lines = self._take()
+        self._is_writing = True
+        writing = self._run_in_thread(partial(self._write, lines, self._path))
+        # Whatever went wrong: to log it would only come back here.
+        writing.addBoth(self._written)
+
+    def _written(self, _: object) -> None:
+        self._is_writing = False
+        if self._lines:
+            self._set_timer()
+
+    def _take(self) -> list[bytes]:
+        """Return what waits; no timer is left for it."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
         lines, self._lines = self._lines, []
-        if not lines:
-            return
-        try:
-            with self._open() as file:
-                file.write(b"".join(lines))
-        except OSError:
-            pass  # to log it would only come back here
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            lines.append(_line(_loss(dropped)))
+        return lines
+
+    def _write(self, lines: list[bytes], path: Path | None) -> None:
+        """Write *lines*; in whatever thread, and behind those of other threads."""
+        with self._one_at_a_time, suppress(OSError), self._open(path) as file:
+            file.write(b"".join(lines))
 
     def find(self) -> Path | None:
         """Return the newest file that there is; raise ``OSError``."""
@@ -115,11 +163,11 @@ class LogFile:
         days = (path for path in self._dated() if path.suffix == ".log")
         return max(days, default=None, key=lambda path: path.name)
 
-    def _open(self) -> IO[bytes]:
-        path = self._path or self._today()
+    def _open(self, named: Path | None) -> IO[bytes]:
+        path = named or self._today()
         if not path.exists():
             _make_folder(path.parent)
-            if self._path is None:
+            if named is None:
                 self._remove_old()
         elif path.stat().st_size > MAX_FILE_BYTES:
             path.replace(path.with_name(f"{path.name}.1"))
@@ -139,6 +187,15 @@ class LogFile:
         if not self._folder.is_dir():
             return []
         return [p for p in self._folder.iterdir() if _DATED.fullmatch(p.name)]
+
+
+def _loss(count: int) -> Entry:
+    return Entry(
+        time=time.time(),
+        level=LogLevel.warn,
+        namespace=__name__,
+        text=f"{count} log lines were dropped: the disk did not take them in time",
+    )
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 from collections.abc import Mapping
+from time import time
 from typing import Any
 
 from twisted.logger import (
@@ -16,10 +18,11 @@ from twisted.logger import (
 )
 from twisted.python.logfile import LogFile as TwistedLogFile
 
-from moltbot_gw.logs.console import Console
+from moltbot_gw.logs.console import CLOSE_SECONDS, Console
 from moltbot_gw.logs.plain import Cleaned
 from moltbot_gw.logs.rules import LogRules
 from moltbot_gw.logs.styles import Style
+from moltbot_gw.logs.writer import LineWriter
 
 STDOUT = 1
 STDERR = 2
@@ -50,7 +53,9 @@ def find_log_target(
             levels=rules.console,
             environ=environ,
         )
-    return _cleaned(_file(named or "twistd.log"), rules)
+    # A thread does not survive the fork of a daemon, before which the log begins.
+    in_thread = bool(options.get("nodaemon"))
+    return _cleaned(_file(named or "twistd.log", in_thread=in_thread), rules)
 
 
 def _cleaned(observer: ILogObserver, rules: LogRules) -> ILogObserver:
@@ -64,7 +69,7 @@ def _syslog(prefix: str) -> ILogObserver:
     return LegacyLogObserverWrapper(emit)
 
 
-def _file(path: str) -> ILogObserver:
+def _file(path: str, *, in_thread: bool) -> ILogObserver:
     """Return what twistd writes its own file with; SIGUSR1 begins another."""
     file = TwistedLogFile.fromFullPath(path)
     if not signal.getsignal(signal.SIGUSR1):
@@ -75,8 +80,41 @@ def _file(path: str) -> ILogObserver:
             reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
 
         signal.signal(signal.SIGUSR1, rotate)
-    written: Any = file  # writes texts, as an observer's file does
+    written: Any = PatientFile(file) if in_thread else file
     return FileLogObserver(written, _ClassicText())
+
+
+class PatientFile:
+    """A file for an observer, of which a thread writes the texts.
+
+    The disk may be busy for half a second, and with a file as it is the reactor would
+    wait for it at each line.
+    """
+
+    def __init__(self, file: TwistedLogFile) -> None:
+        self._file = file
+        self._writer = LineWriter(self._put, dropped=_tell_dropped)
+        atexit.register(self.close)
+
+    def write(self, text: str) -> None:
+        """Take whole lines, from any thread."""
+        self._writer.write(text.encode("utf-8", "replace"))
+
+    def flush(self) -> None:
+        """The thread does."""
+
+    def close(self) -> None:
+        """Write what waits, and nothing after it."""
+        atexit.unregister(self.close)
+        self._writer.close(CLOSE_SECONDS)
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data.decode("utf-8"))
+
+
+def _tell_dropped(count: int) -> bytes:
+    text = f"{count} log lines were dropped: the disk did not take them in time"
+    return f"{formatTime(time())} [{__name__}#warn] {text}\n".encode("ascii")
 
 
 class _ClassicText:

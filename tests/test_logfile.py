@@ -11,11 +11,12 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, LogPublisher
 
 from moltbot_gw import logfile
-from moltbot_gw.logfile import FLUSH_SECONDS, MAX_WAITING, LogFile
+from moltbot_gw.logfile import FLUSH_SECONDS, MAX_WAITING, MOST_WAITING, LogFile
 from moltbot_gw.logs.levels import Levels
 from moltbot_gw.logs.scribe import MAX_MESSAGE_CHARS, Scribe
 from moltbot_gw.logs.scrub import Scrubber
@@ -37,11 +38,32 @@ class Reactor(Clock):
         self.from_threads.append(lambda: work(*args))
 
 
+class Disk:
+    """A thread that writes; one that *hangs* does so when the test lets it."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self._held: list[tuple[Callable[[], None], Deferred[None]]] = []
+
+    def run(self, work: Callable[[], None]) -> Deferred[None]:
+        if not self.hangs:
+            return succeed(work())
+        self._held.append((work, Deferred()))
+        return self._held[-1][1]
+
+    def go_on(self) -> None:
+        self.hangs = False
+        while self._held:
+            work, done = self._held.pop(0)
+            done.callback(work())
+
+
 class Desk:
     """A log file, a logger that writes to it, and the lines in the file."""
 
     def __init__(self, folder: Path, path: Path | None, level: str) -> None:
         self.clock = Reactor()
+        self.disk = Disk()
         self.folder = folder
         self.file = LogFile(
             path=path,
@@ -49,6 +71,7 @@ class Desk:
             scribe=Scribe(Scrubber([SECRET])),
             levels=Levels(level, {}),
             clock=self.clock,
+            run_in_thread=self.disk.run,
         )
         self.publisher = LogPublisher(self.file)
         self.log = Logger("moltbot_gw.http.site", observer=self.publisher)
@@ -237,6 +260,31 @@ def test_lines_of_other_threads_go_through_the_reactor(desk: Desk) -> None:
     assert desk.line["1"] == "from afar"
 
 
+def test_lines_wait_for_a_disk_that_hangs(desk: Desk) -> None:
+    desk.disk.hangs = True
+    for number in range(MAX_WAITING + 2):
+        desk.log.info("{number}", number=number)
+        desk.clock.advance(FLUSH_SECONDS)
+    assert desk.file.find() is None
+    desk.disk.go_on()
+    desk.clock.advance(FLUSH_SECONDS)
+    assert [line["1"] for line in desk.lines] == [
+        str(number) for number in range(MAX_WAITING + 2)
+    ]
+
+
+def test_what_a_hanging_disk_costs_is_bounded_and_told(desk: Desk) -> None:
+    desk.disk.hangs = True
+    desk.log.info("first")
+    desk.clock.advance(FLUSH_SECONDS)
+    for _ in range(MOST_WAITING + 7):
+        desk.log.info("line")
+    desk.disk.go_on()
+    lines = [line["1"] for line in desk.lines]
+    assert len(lines) == 1 + MOST_WAITING + 1
+    assert lines[-1].startswith("7 log lines were dropped")
+
+
 # -- the file
 
 
@@ -367,7 +415,7 @@ def test_a_disk_that_is_full(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Non
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("needs a disk that is always full")
-    monkeypatch.setattr(desk.file, "_open", lambda: full.open("ab"))
+    monkeypatch.setattr(desk.file, "_open", lambda named: full.open("ab"))
     desk.log.info("line")
     desk.clock.advance(FLUSH_SECONDS)
     assert desk.clock.getDelayedCalls() == []

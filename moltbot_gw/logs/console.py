@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Mapping
+from functools import partial
 from time import time
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel
@@ -13,7 +14,7 @@ from zope.interface import implementer
 from moltbot_gw.logs.levels import Levels
 from moltbot_gw.logs.scribe import Entry, Scribe
 from moltbot_gw.logs.styles import Style, bytes_of, is_journal, renderer_of
-from moltbot_gw.logs.writer import LineWriter
+from moltbot_gw.logs.writer import LineWriter, write_all
 
 CLOSE_SECONDS = 2.0
 """How long the last lines may take when the process ends."""
@@ -40,7 +41,8 @@ class Console:
         self._scribe = scribe
         self._levels = levels
         self._for_journal = is_journal(descriptor, environ)
-        self._writer = LineWriter(descriptor, dropped=self._dropped)
+        sink = partial(write_all, descriptor)
+        self._writer = LineWriter(sink, dropped=self._dropped)
         self.change(style)
         # Whatever ends the process, short of a signal that kills it.
         atexit.register(self.close)

@@ -1,4 +1,4 @@
-"""Lines to a pipe, a terminal or a socket that may stop taking them at any time.
+"""Lines to what may stop taking them at any time: a pipe, a terminal, a busy disk.
 
 A thread does the writing, because nothing else works for every kind of stderr: making
 it non-blocking would do so for every process that shares it, and asking first whether
@@ -11,6 +11,7 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Condition, Thread
 
 MAX_WAITING_BYTES = 1024 * 1024
@@ -20,20 +21,21 @@ MAX_WRITE_BYTES = 64 * 1024
 
 
 class LineWriter:
-    """Writes lines to a file descriptor, and never lets who gives them wait.
+    """Writes lines to *sink*, and never lets who gives them wait.
 
-    *dropped* makes, of a number, the line that tells how many were lost.  What cannot
-    be written is given up: the log must stop nothing.
+    *sink* is called in the writer's thread, with whole lines, and may block.  *dropped*
+    makes, of a number, the line that tells how many were lost.  What cannot be written
+    is given up: the log must stop nothing.
     """
 
     def __init__(
         self,
-        descriptor: int,
+        sink: Callable[[bytes], object],
         *,
         dropped: Callable[[int], bytes],
         max_waiting: int = MAX_WAITING_BYTES,
     ) -> None:
-        self._descriptor = descriptor
+        self._sink = sink
         self._tell_dropped = dropped
         self._max_waiting = max_waiting
         # Its lock may be taken again by the same thread: the collector can run a
@@ -75,7 +77,8 @@ class LineWriter:
             batch = self._take()
             if not batch:
                 return
-            self._write_all(batch)
+            with suppress(OSError):
+                self._sink(b"".join(batch))
 
     def _take(self) -> list[bytes]:
         """Return the next lines, none at the end; wait for them."""
@@ -94,18 +97,19 @@ class LineWriter:
             batch.append(self._tell_dropped(dropped))
         return batch
 
-    def _write_all(self, batch: list[bytes]) -> None:
-        left = memoryview(b"".join(batch))
-        while left:
-            try:
-                left = left[os.write(self._descriptor, left) :]
-            except BlockingIOError:
-                self._wait()
-            except OSError:
-                return
 
-    def _wait(self) -> None:
-        """Wait for room in a pipe that somebody else has made non-blocking."""
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
-        poll.poll()
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write *data*; wait as long as it takes.  Raises ``OSError``."""
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(descriptor, left) :]
+        except BlockingIOError:
+            _wait(descriptor)
+
+
+def _wait(descriptor: int) -> None:
+    """Wait for room in a pipe that somebody else has made non-blocking."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    poll.poll()

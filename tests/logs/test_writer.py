@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from moltbot_gw.logs.writer import LineWriter
+from moltbot_gw.logs.writer import LineWriter, write_all
 
 PATIENCE = 20.0
 
@@ -19,7 +20,9 @@ class Pipe:
     def __init__(self, max_waiting: int) -> None:
         self.theirs, self.ours = os.pipe()
         self.writer = LineWriter(
-            self.ours, dropped=lambda n: b"%d lost\n" % n, max_waiting=max_waiting
+            partial(write_all, self.ours),
+            dropped=lambda n: b"%d lost\n" % n,
+            max_waiting=max_waiting,
         )
 
     def close(self) -> None:
