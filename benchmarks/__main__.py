@@ -152,7 +152,7 @@ def measure_restart() -> dict[str, Any]:
 def soak_gateway(minutes: float, rate: float, reloads: bool) -> int:
     """Print how a soak went; return 0 if it went well."""
     result = soak.measure(
-        seconds=minutes * 60, warm_up=min(minutes * 12, 120), rate=rate, reloads=reloads
+        seconds=minutes * 60, warm_up=min(minutes * 24, 240), rate=rate, reloads=reloads
     )
     before, after, stall = result["before"], result["after"], result["stall"]
     print(f"visits       {result['visits']}: {result['load']['visits']}")

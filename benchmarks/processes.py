@@ -18,7 +18,7 @@ import attrs
 
 TOKEN = "benchmark-token-benchmark-token"
 _TICKS = os.sysconf("SC_CLK_TCK")
-_LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)\n")
 START_SECONDS = 20.0
 
 

@@ -35,7 +35,7 @@ MOST_SLOPE = 512.0
 SPARE_FILES = 2
 """How many files more may be open at rest than before the load."""
 
-_METRICS = re.compile(r"metrics are at tcp:(\d+)")
+_METRICS = re.compile(r"metrics are at tcp:(\d+)\n")
 _BAD_LINE = re.compile(
     r"#(?:error|critical)\]|Traceback|Unhandled|Exception ignored|was never awaited"
 )
