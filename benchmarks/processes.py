@@ -136,7 +136,14 @@ def daemon(config: dict[str, Any], folder: str) -> Iterator[Running]:
 
 def write(config: dict[str, Any], folder: Path) -> None:
     """Put *config* where a gateway with that ``environment`` finds it."""
-    (folder / "moltbot.json").write_text(json.dumps(config))
+    replace(folder / "moltbot.json", json.dumps(config))
+
+
+def replace(path: Path, text: str) -> None:
+    """Let *path* hold *text*; whoever reads it meanwhile finds the old or the new."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
 
 
 def environment(folder: Path) -> dict[str, str]:

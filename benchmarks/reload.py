@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -32,26 +33,25 @@ def measure(
 def _measure(rate: int, reloads: int, *, is_changing: bool) -> dict[str, Any]:
     with (
         processes.provider(CHUNKS, PACE) as provider_port,
-        processes.gateway(provider_port) as (pid, port),
+        tempfile.TemporaryDirectory() as folder,
+        processes.daemon(processes.configuration(provider_port), folder) as gateway,
     ):
-        folder = _folder_of(pid)
-        load = Load(port, rate)
+        pid = gateway.pid
+        load = Load(gateway.port, rate)
         thread = threading.Thread(target=load.run)
         thread.start()
         time.sleep(WARM_UP_SECONDS)
-        before = processes.resident_kib(pid), _descriptors(pid)
+        before = processes.resident_kib(pid), processes.descriptors(pid)
         memory = [before[0]]
         for number in range(1, reloads + 1):
             if is_changing:
-                _change(folder, number, bad=number % BAD_EVERY == 0)
+                _change(gateway.folder, number, bad=number % BAD_EVERY == 0)
                 os.kill(pid, signal.SIGHUP)
             time.sleep(RELOAD_SECONDS)
             memory.append(processes.resident_kib(pid))
         load.stop()
         thread.join()
-        # twistd begins another file when one is large.
-        files = folder.glob("twistd.log*")
-        log = "".join(file.read_text() for file in files)
+        log = gateway.told()
         return {
             "name": f"{rate} streams a second, {reloads * is_changing} reloads",
             "streams": load.begun,
@@ -63,7 +63,7 @@ def _measure(rate: int, reloads: int, *, is_changing: bool) -> dict[str, Any]:
             "refused": log.count("the configuration was not reloaded"),
             "failures": log.count("Traceback"),
             "mib": [round(kib / 1024, 1) for kib in _quarters(memory)],
-            "descriptors": [before[1], _descriptors(pid)],
+            "descriptors": [before[1], processes.descriptors(pid)],
         }
 
 
@@ -81,21 +81,9 @@ def _change(folder: Path, number: int, *, bad: bool) -> None:
     provider = config["models"]["providers"]["bench"]
     provider["apiKey"] = f"key-{number}"  # another provider, whose pool is another
     config["agents"]["list"] = [{"id": "main"}, {"id": f"agent-{number}"}]
-    fresh = folder / "fresh.json"
-    fresh.write_text(json.dumps(config))
-    fresh.replace(path)
+    processes.write(config, folder)
 
 
 def _quarters(memory: list[int]) -> list[int]:
     last = len(memory) - 1
     return [memory[last * part // 4] for part in range(5)]
-
-
-def _folder_of(pid: int) -> Path:
-    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    (home,) = [v[5:].decode() for v in variables if v.startswith(b"HOME=")]
-    return Path(home)
-
-
-def _descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))

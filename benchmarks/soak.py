@@ -17,7 +17,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -191,19 +190,13 @@ def _reloading(gateway: processes.Running, *, on: bool) -> Iterator[None]:
         number = next(turns)
         config = json.loads(good)
         config["agents"]["list"][0]["name"] = f"Main {number}"
-        _replace(path, "{ broken" if number % 3 == 2 else json.dumps(config))
+        processes.replace(path, "{ broken" if number % 3 == 2 else json.dumps(config))
         os.kill(gateway.pid, signal.SIGHUP)
 
     try:
         with every(RELOAD_SECONDS, reload):
             yield
     finally:
-        _replace(path, good)
+        processes.replace(path, good)
         with suppress(ProcessLookupError):
             os.kill(gateway.pid, signal.SIGHUP)
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    new.replace(path)
