@@ -217,7 +217,8 @@ class Gate:
         """Check method and secret; return whose that is.
 
         A WebSocket brings its secret later, and probes need none.  Raises
-        ``MethodNotAllowed``, ``Unauthorized``, ``TooManyFailures``.
+        ``MethodNotAllowed``, ``Unauthorized``, ``TooManyFailures``, and ``Forbidden``
+        for a page that may not use what a trusted proxy says.
         """
         if route is WEBSOCKET:
             return NOBODY
