@@ -18,8 +18,8 @@ from moltbot_gw.agents.statuscard import StatusCards
 from moltbot_gw.auth import AuthLimiter, SharedSecret
 from moltbot_gw.config import Assistant
 from moltbot_gw.config.file import find_config_file
-from moltbot_gw.devices.pairing import PairingStore, RunInThread
-from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.devices.pairing import PairingStore
+from moltbot_gw.interfaces import ISessionStore, RunInThread
 from moltbot_gw.keyring import KeyRing
 from moltbot_gw.metering import Meters
 from moltbot_gw.reloadstatus import ReloadStatus

@@ -3,7 +3,8 @@
 # zope.interface methods have no self, and mypy-zope understands that.
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -23,6 +24,8 @@ from moltbot_gw.stored import (
     TurnStart,
     UsageLine,
 )
+
+_T = TypeVar("_T")
 
 
 class IRunSink(Interface):
@@ -200,3 +203,10 @@ class ISessionStore(Interface):
 
         Works in small steps too.
         """
+
+
+class RunInThread(Protocol):
+    """``deferToThread`` with a pool, or what a test puts in its place."""
+
+    def __call__(self, work: Callable[[], _T], /) -> Deferred[_T]:
+        """Do *work* outside the reactor's thread; fire in it."""

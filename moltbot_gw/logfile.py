@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,11 @@ from threading import Lock, get_ident
 from typing import IO, Any
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
 
+from moltbot_gw.interfaces import RunInThread
 from moltbot_gw.logs.levels import Levels
 from moltbot_gw.logs.scribe import Entry, Scribe
 from moltbot_gw.logs.styles import iso_time
@@ -41,9 +40,6 @@ MAX_FILE_BYTES = 32 * 1024 * 1024
 
 KEEP_SECONDS = 24 * 3600.0
 """How long the file of another day stays after its last line."""
-
-RunInThread = Callable[[Callable[[], None]], Deferred[None]]
-"""``deferToThread`` with a pool, or what a test puts in its place."""
 
 _DATED = re.compile(r"moltbot-\d{4}-\d{2}-\d{2}\.log(?:\.1)?")
 _LEVELS = {

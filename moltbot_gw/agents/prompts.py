@@ -7,7 +7,7 @@ which a reactor that waits for it stands still for everybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from twisted.internet.defer import Deferred, TimeoutError
@@ -17,11 +17,10 @@ from twisted.python.failure import Failure
 
 from moltbot_gw.agents.prompt import PromptBuilder
 from moltbot_gw.agents.roster import Agent
+from moltbot_gw.agents.sharedwork import SharedWork
+from moltbot_gw.interfaces import RunInThread
 
 _log = Logger()
-
-RunInThread = Callable[[Callable[[], str]], Deferred[str]]
-"""``deferToThread`` with a pool, or what a test puts in its place."""
 
 PATIENCE = 5.0
 """Seconds that a run waits for the disk; then it goes on with what was there before."""
@@ -44,7 +43,7 @@ class Prompts:
         self._builders = {agent.id: PromptBuilder(agent) for agent in agents}
         self._run_in_thread = run_in_thread
         self._clock = clock
-        self._waiting: dict[PromptBuilder, list[Deferred[None]]] = {}
+        self._looks: SharedWork[PromptBuilder] = SharedWork()
 
     async def build(self, agent_id: str, extra: str, unix_time: float) -> str:
         """Return the prompt of a known agent; *extra* is the client's own system text.
@@ -57,23 +56,16 @@ class Prompts:
         return builder.join(extra)
 
     async def _look(self, builder: PromptBuilder, unix_time: float) -> None:
-        waiter: Deferred[None] = Deferred()
-        if builder in self._waiting:
-            self._waiting[builder].append(waiter)
-        else:
-            self._waiting[builder] = [waiter]
+        def begin() -> Deferred[None]:
             looking = self._run_in_thread(partial(builder.look, unix_time))
             taken = looking.addCallback(builder.take, unix_time)
-            taken.addErrback(self._report)
-            taken.addCallback(self._done, builder)
+            return taken.addErrback(self._report)
+
+        waiting = self._looks.join(builder, begin)
         try:
-            await waiter.addTimeout(PATIENCE, self._clock)
+            await waiting.addTimeout(PATIENCE, self._clock)
         except TimeoutError:
             _log.warn("the workspace's files cannot be read in time")
 
     def _report(self, failure: Failure) -> None:
         _log.failure("the workspace's files could not be read", failure)
-
-    def _done(self, _: None, builder: PromptBuilder) -> None:
-        for waiter in self._waiting.pop(builder):
-            waiter.callback(None)

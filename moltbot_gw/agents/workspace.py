@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,11 +15,10 @@ from twisted.python.failure import Failure
 
 from moltbot_gw.agents.prompt import EXPECTED_FILES
 from moltbot_gw.agents.roster import Agent
+from moltbot_gw.agents.sharedwork import SharedWork
+from moltbot_gw.interfaces import RunInThread
 
 _log = Logger()
-
-RunInThread = Callable[[Callable[[], None]], Deferred[None]]
-"""``deferToThread`` with a pool, or what a test puts in its place."""
 
 FIRST_FILE = "BOOTSTRAP.md"
 """Tells the agent how to begin; it deletes the file when that is done."""
@@ -45,23 +44,20 @@ class Workspaces:
         self._run_in_thread = run_in_thread
         self._clock = clock
         self._ready: set[Path] = set()
-        self._waiting: dict[Path, list[Deferred[None]]] = {}
+        self._making: SharedWork[Path] = SharedWork()
 
     async def prepare(self, agent: Agent) -> None:
         """Return once the workspace of *agent* is there, or cannot be; never raise."""
         folder = agent.workspace
         if folder in self._ready:
             return
-        waiter: Deferred[None] = Deferred()
-        if folder in self._waiting:
-            self._waiting[folder].append(waiter)
-        else:
-            self._waiting[folder] = [waiter]
-            making = self._run_in_thread(lambda: make_workspace(folder))
-            making.addTimeout(PATIENCE, self._clock)
-            making.addErrback(self._report, folder)
-            making.addCallback(self._done, folder)
-        await waiter
+        await self._making.join(folder, partial(self._make, folder))
+
+    def _make(self, folder: Path) -> Deferred[None]:
+        making = self._run_in_thread(partial(make_workspace, folder))
+        making.addTimeout(PATIENCE, self._clock)
+        making.addErrback(self._report, folder)
+        return making.addCallback(lambda _: self._ready.add(folder))
 
     def _report(self, failure: Failure, folder: Path) -> None:
         _log.warn(
@@ -69,11 +65,6 @@ class Workspaces:
             folder=str(folder),
             error=failure.value,
         )
-
-    def _done(self, _: None, folder: Path) -> None:
-        self._ready.add(folder)
-        for waiter in self._waiting.pop(folder):
-            waiter.callback(None)
 
 
 def make_workspace(folder: Path) -> None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -35,6 +35,7 @@ from moltbot_gw.devices.values import (
     UnknownRequest,
 )
 from moltbot_gw.errors import StoreFailed
+from moltbot_gw.interfaces import RunInThread
 
 __all__ = [
     "Authorized",
@@ -45,7 +46,6 @@ __all__ = [
     "PairingStore",
     "PendingView",
     "Resolved",
-    "RunInThread",
     "ScopesTooWide",
     "TokenRevoked",
     "TooManyDevices",
@@ -59,13 +59,6 @@ _T = TypeVar("_T")
 
 _Step = Callable[[Books, int], tuple[Books, _T]]
 """From books and the time (Unix milliseconds) to other books and an answer."""
-
-
-class RunInThread(Protocol):
-    """``deferToThread`` with a pool, or what a test puts in its place."""
-
-    def __call__(self, work: Callable[[], _T], /) -> Deferred[_T]:
-        """Do *work* outside the reactor's thread; fire in it."""
 
 
 class PairingStore:

@@ -17,7 +17,7 @@ import attrs
 from msgspec import Meta
 
 from moltbot_gw.config import Config
-from moltbot_gw.devices.pairing import RunInThread
+from moltbot_gw.interfaces import RunInThread
 from moltbot_gw.tooling import Tool, ToolContext, ToolFailed, ToolParams, ToolResult
 from moltbot_gw.tools.filework import edit_file, read_file, write_file
 from moltbot_gw.tools.jail import Jail, Jails

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import attrs
@@ -16,6 +15,7 @@ from twisted.python.failure import Failure
 from moltbot_gw.config import WebFetch
 from moltbot_gw.fetching.guard import GuardedFetch
 from moltbot_gw.fetching.values import USER_AGENT, Fetched, FetchError, FetchLimits
+from moltbot_gw.interfaces import RunInThread
 from moltbot_gw.tooling import Tool, ToolContext, ToolFailed, ToolParams, ToolResult
 from moltbot_gw.tools.pages import (
     MAX_PAGE_BYTES,
@@ -35,8 +35,6 @@ MOST_REDIRECTS = 10
 
 MAX_CACHED = 64
 MAX_CACHED_CHARS = 4 * 1024 * 1024
-
-RunInThread = Callable[[Callable[[], Page]], Deferred[Page]]
 
 _ACCEPT = "text/html, application/xhtml+xml, text/*;q=0.9, */*;q=0.5"
 _WARNING = (

@@ -17,7 +17,7 @@ from moltbot_gw.agents.keys import split_key
 from moltbot_gw.agents.roster import Agent
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.config import Assistant, normalize_agent_id
-from moltbot_gw.devices.pairing import RunInThread
+from moltbot_gw.interfaces import RunInThread
 from moltbot_gw.ws.calls import Call, Method, NoParams, Params, Result, invalid
 from moltbot_gw.ws.methods.loose import Text1
 from moltbot_gw.ws.targets import Targets

@@ -18,7 +18,7 @@ from moltbot_gw.config.file import ConfigFile
 from moltbot_gw.config.refusal import EditRefused
 from moltbot_gw.config.schema import json_schema, ui_hints
 from moltbot_gw.config.snapshot import Snapshot, issues_to_wire
-from moltbot_gw.devices.pairing import RunInThread
+from moltbot_gw.interfaces import RunInThread
 from moltbot_gw.ws.calls import Call, Method, NoParams, Params, invalid
 
 _log = Logger()

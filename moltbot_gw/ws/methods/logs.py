@@ -13,7 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from moltbot_gw.devices.pairing import RunInThread
+from moltbot_gw.interfaces import RunInThread
 from moltbot_gw.ws.calls import Call, Method, Params, Result, unavailable
 
 
