@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 
 from moltbot_gw.agents.allowlist import Allowlist
 from moltbot_gw.agents.approvals import Approvals
@@ -35,7 +34,7 @@ from moltbot_gw.agents.workspace import Workspaces, leave_workspace
 from moltbot_gw.config import Auth, Config, Reset, WebFetch
 from moltbot_gw.config import Session as SessionConfig
 from moltbot_gw.fetching.guard import GuardedFetch
-from moltbot_gw.interfaces import ISessionStore
+from moltbot_gw.interfaces import IModelProvider, ISessionStore, RunInThread
 from moltbot_gw.providers.apikeys import find_api_key
 from moltbot_gw.providers.factory import is_served
 from moltbot_gw.providershelf import ProviderShelf, Stocked
@@ -48,8 +47,6 @@ from moltbot_gw.tools.files import file_roots, file_tools
 from moltbot_gw.tools.sending import SendTool
 from moltbot_gw.tools.sessions import SessionTools
 from moltbot_gw.tools.webfetch import web_fetch_tool
-
-RunInThread = Callable[[Callable[[], Any]], Deferred[Any]]
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -113,18 +110,6 @@ def build_setup(
     if config.agents.defaults.skip_bootstrap:
         prepare = leave_workspace
     policies = ToolPolicies(config)
-    health = ProviderHealth(
-        providers=providers,
-        policy=CooldownPolicy.from_config((config.auth or Auth()).cooldowns),
-        clock=workshop.reactor,
-        unix_time=time.time,
-        before=before.failover.health if before is not None else None,
-        kept=[
-            name
-            for name, provider in providers.items()
-            if before is not None and before.providers.get(name) is provider
-        ],
-    )
     return AgentSetup(
         roster=roster,
         providers=providers,
@@ -136,7 +121,7 @@ def build_setup(
             run_in_thread=workshop.run_in_thread,
             clock=workshop.reactor,
         ),
-        failover=Failover(health),
+        failover=Failover(_build_health(config, workshop, providers, before)),
         compactor=Compactor(
             store=workshop.store,
             clock=workshop.reactor,
@@ -152,6 +137,26 @@ def build_setup(
             name.lower(): find_api_key(name, entry, settings.environ) is not None
             for name, entry in config.models.providers.items()
         },
+    )
+
+
+def _build_health(
+    config: Config,
+    workshop: Workshop,
+    providers: Mapping[str, IModelProvider],
+    before: AgentSetup | None,
+) -> ProviderHealth:
+    return ProviderHealth(
+        providers=providers,
+        policy=CooldownPolicy.from_config((config.auth or Auth()).cooldowns),
+        clock=workshop.reactor,
+        unix_time=time.time,
+        before=before.failover.health if before is not None else None,
+        kept=[
+            name
+            for name, provider in providers.items()
+            if before is not None and before.providers.get(name) is provider
+        ],
     )
 
 
