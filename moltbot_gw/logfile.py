@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from moltbot_gw.interfaces import RunInThread
 from moltbot_gw.logs.levels import Levels
-from moltbot_gw.logs.scribe import Entry, Scribe
+from moltbot_gw.logs.scribe import SLOW_DISK, Entry, Scribe, loss
 from moltbot_gw.logs.styles import iso_time
 
 FLUSH_SECONDS = 0.25
@@ -141,7 +141,7 @@ class LogFile:
         lines, self._lines = self._lines, []
         dropped, self._dropped = self._dropped, 0
         if dropped:
-            lines.append(_line(_loss(dropped)))
+            lines.append(_line(loss(__name__, dropped, SLOW_DISK)))
         return lines
 
     def _write(self, lines: list[bytes], path: Path | None) -> None:
@@ -183,15 +183,6 @@ class LogFile:
         if not self._folder.is_dir():
             return []
         return [p for p in self._folder.iterdir() if _DATED.fullmatch(p.name)]
-
-
-def _loss(count: int) -> Entry:
-    return Entry(
-        time=time.time(),
-        level=LogLevel.warn,
-        namespace=__name__,
-        text=f"{count} log lines were dropped: the disk did not take them in time",
-    )
 
 
 def _make_folder(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import signal
 from collections.abc import Mapping
-from time import time
 from typing import Any
 
 from twisted.logger import (
@@ -19,8 +18,9 @@ from twisted.logger import (
 from twisted.python.logfile import LogFile as TwistedLogFile
 
 from moltbot_gw.logs.console import CLOSE_SECONDS, Console
-from moltbot_gw.logs.plain import Cleaned
+from moltbot_gw.logs.plain import Cleaned, event_of
 from moltbot_gw.logs.rules import LogRules
+from moltbot_gw.logs.scribe import SLOW_DISK, loss
 from moltbot_gw.logs.styles import Style
 from moltbot_gw.logs.writer import LineWriter
 
@@ -113,8 +113,8 @@ class PatientFile:
 
 
 def _tell_dropped(count: int) -> bytes:
-    text = f"{count} log lines were dropped: the disk did not take them in time"
-    return f"{formatTime(time())} [{__name__}#warn] {text}\n".encode("ascii")
+    line = formatEventAsClassicLogText(event_of(loss(__name__, count, SLOW_DISK)))
+    return (line or "").encode()
 
 
 class _ClassicText:

@@ -6,13 +6,12 @@ import atexit
 import os
 from collections.abc import Mapping
 from functools import partial
-from time import time
 
-from twisted.logger import ILogObserver, LogEvent, LogLevel
+from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
 from moltbot_gw.logs.levels import Levels
-from moltbot_gw.logs.scribe import Entry, Scribe
+from moltbot_gw.logs.scribe import Scribe, loss
 from moltbot_gw.logs.styles import Style, bytes_of, is_journal, renderer_of
 from moltbot_gw.logs.writer import LineWriter, write_all
 
@@ -70,11 +69,6 @@ class Console:
         self._writer.close(CLOSE_SECONDS)
 
     def _dropped(self, count: int) -> bytes:
-        entry = Entry(
-            time=time(),
-            level=LogLevel.warn,
-            namespace=__name__,
-            text=f"{count} log lines were dropped: nobody read what was written here",
-        )
+        entry = loss(__name__, count, "nobody read what was written here")
         lines = self._render(entry, {"dropped": count})
         return bytes_of(lines, entry.level, for_journal=self._for_journal)

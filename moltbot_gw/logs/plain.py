@@ -6,7 +6,18 @@ from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
 from moltbot_gw.logs.levels import Levels
-from moltbot_gw.logs.scribe import Scribe
+from moltbot_gw.logs.scribe import Entry, Scribe
+
+
+def event_of(entry: Entry) -> LogEvent:
+    """Return an event that is *entry*, without anything behind its texts."""
+    return {
+        "log_time": entry.time,
+        "log_level": entry.level,
+        "log_namespace": entry.namespace,
+        "log_format": "{text}",
+        "text": "\n\t".join((entry.text, *entry.trace)),
+    }
 
 
 @implementer(ILogObserver)
@@ -22,15 +33,5 @@ class Cleaned:
 
     def __call__(self, event: LogEvent) -> None:
         """Take a log event, from any thread."""
-        if not self._levels.shows(event):
-            return
-        entry = self._scribe.entry(event)
-        self._observer(
-            {
-                "log_time": entry.time,
-                "log_level": entry.level,
-                "log_namespace": entry.namespace,
-                "log_format": "{text}",
-                "text": "\n\t".join((entry.text, *entry.trace)),
-            }
-        )
+        if self._levels.shows(event):
+            self._observer(event_of(self._scribe.entry(event)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any, Union
 
 import attrs
@@ -14,6 +15,9 @@ from moltbot_gw.logs.words import Words
 MAX_MESSAGE_CHARS = 16_000
 MAX_FIELD_CHARS = 1_000
 MAX_FIELDS = 40
+
+SLOW_DISK = "the disk did not take them in time"
+"""Why lines may be missing in a file; see ``loss``."""
 
 Scalar = Union[str, int, float, bool, None]
 
@@ -40,6 +44,16 @@ class Entry:
     def subsystem(self) -> str:
         """The part of the program, without the name that all of ours begin with."""
         return self.namespace.removeprefix("moltbot_gw.")
+
+
+def loss(namespace: str, count: int, why: str) -> Entry:
+    """Return what is told where *count* lines are missing."""
+    return Entry(
+        time=time(),
+        level=LogLevel.warn,
+        namespace=namespace,
+        text=f"{count} log lines were dropped: {why}",
+    )
 
 
 class Scribe:
