@@ -13,9 +13,13 @@ from zope.interface import Attribute, Interface
 from moltbot_gw.events import Completion, ModelEvent
 from moltbot_gw.messages import AssistantMessage, ModelRequest
 from moltbot_gw.stored import (
+    ALL_SESSIONS,
+    AgentSessions,
     Compacted,
     History,
     KeptRun,
+    OverviewQuery,
+    SessionQuery,
     SessionSummary,
     Summary,
     Transcript,
@@ -130,8 +134,13 @@ class ISessionStore(Interface):
     def find_session(session_key: str) -> Deferred[SessionSummary | None]:
         """Describe one session."""
 
-    def list_sessions() -> Deferred[list[SessionSummary]]:
-        """List all sessions, the last touched first."""
+    def list_sessions(
+        query: SessionQuery = ALL_SESSIONS,
+    ) -> Deferred[list[SessionSummary]]:
+        """List the sessions that *query* wants, the last touched first."""
+
+    def overview(query: OverviewQuery) -> Deferred[list[AgentSessions]]:
+        """Count the sessions of each agent that has any, by its id."""
 
     def patch(
         session_key: str,

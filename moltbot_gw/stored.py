@@ -209,6 +209,61 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     tokens_before: int = 0
 
 
+class SessionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions are wanted: those of which all of it holds; None is unsaid.
+
+    *words*, in small letters, stand in the label, the id or the key.  *hidden* are keys
+    that are not wanted, nor are *anonymous* sessions unless it says so.  *limit* is how
+    many there are at most.
+    """
+
+    agent_id: str | None = None
+    session_id: str | None = None
+    label: str | None = None
+    spawned_by: str | None = None
+    words: str = ""
+    updated_since_ms: int | None = None
+    hidden: frozenset[str] = frozenset()
+    anonymous: bool = True
+    limit: int | None = None
+
+    def wants(self, one: SessionSummary) -> bool:
+        """Whether *one* is such a session."""
+        own = one.settings
+        return (
+            self.agent_id in (None, one.agent_id)
+            and self.session_id in (None, one.session_id)
+            and self.label in (None, own.label)
+            and self.spawned_by in (None, own.spawned_by)
+            and (self.updated_since_ms or 0) <= one.updated_at_ms
+            and one.session_key not in self.hidden
+            and (self.anonymous or not one.anonymous)
+            and (not self.words or self._is_in(one))
+        )
+
+    def _is_in(self, one: SessionSummary) -> bool:
+        texts = (one.settings.label or "", one.session_id, one.session_key)
+        return any(self.words in text.lower() for text in texts)
+
+
+ALL_SESSIONS = SessionQuery()
+
+
+class OverviewQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of an agent's newest sessions are shown; *hidden* keys do not count."""
+
+    recent: int
+    hidden: frozenset[str] = frozenset()
+
+
+class AgentSessions(msgspec.Struct, frozen=True, kw_only=True):
+    """How many sessions an agent has, and the *recent* ones, the newest first."""
+
+    agent_id: str
+    count: int
+    recent: tuple[SessionSummary, ...]
+
+
 class TranscriptEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A stored message; *seq* counts from 1.
 

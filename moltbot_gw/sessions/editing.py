@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from moltbot_gw.messages import AssistantMessage
-from moltbot_gw.sessions import reading, settings
+from moltbot_gw.sessions import listing, settings
 from moltbot_gw.sessions.codec import chained, first_hash
 from moltbot_gw.sessions.turns import append
 from moltbot_gw.stored import SessionSettings, SessionSummary
@@ -55,7 +55,7 @@ def patch(connection: sqlite3.Connection, wish: Patch) -> SessionSummary | None:
             " WHERE number = ?",
             (settings.write(patched), wish.now_ms, number),
         )
-    return reading.find_session(connection, wish.session_key)
+    return listing.find_session(connection, wish.session_key)
 
 
 def _make(connection: sqlite3.Connection, wish: Patch) -> None:

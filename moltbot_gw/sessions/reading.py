@@ -6,11 +6,11 @@ One statement sees one state of the file, so that no transaction is needed.
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from moltbot_gw.sessions import settings, summaries
 from moltbot_gw.sessions.codec import checked_tail
-from moltbot_gw.stored import History, SessionSummary, UsageLine
+from moltbot_gw.stored import History, UsageLine
 
 _WINDOW = 1000
 
@@ -74,52 +74,6 @@ def history(connection: sqlite3.Connection, wanted: Wanted) -> History:
         summary=summaries.read((session_id, compactions, first_seq), text, its_hash),
         context_tokens=total_tokens if counted else None,
         counted=counted,
-    )
-
-
-def find_session(
-    connection: sqlite3.Connection, session_key: str
-) -> SessionSummary | None:
-    """Return the current session of *session_key*."""
-    row = connection.execute(
-        "SELECT session_key, session_id, agent_id, created_ms, updated_ms, anonymous,"
-        " aborted_last_run, provider, model, input_tokens, output_tokens,"
-        " total_tokens, last_seq, CAST(settings AS BLOB), compactions, tokens_before"
-        " FROM sessions WHERE session_key = ? AND is_current",
-        (session_key,),
-    ).fetchone()
-    return None if row is None else _summary(row)
-
-
-def list_sessions(connection: sqlite3.Connection, _: None) -> list[SessionSummary]:
-    """Return the current session of every key, the last touched first."""
-    rows = connection.execute(
-        "SELECT session_key, session_id, agent_id, created_ms, updated_ms, anonymous,"
-        " aborted_last_run, provider, model, input_tokens, output_tokens,"
-        " total_tokens, last_seq, CAST(settings AS BLOB), compactions, tokens_before"
-        " FROM sessions WHERE is_current ORDER BY updated_ms DESC, session_key"
-    )
-    return [_summary(row) for row in rows]
-
-
-def _summary(row: tuple[Any, ...]) -> SessionSummary:
-    return SessionSummary(
-        session_key=row[0],
-        session_id=row[1],
-        agent_id=row[2],
-        created_at_ms=row[3],
-        updated_at_ms=row[4],
-        anonymous=bool(row[5]),
-        aborted_last_run=bool(row[6]),
-        provider=row[7],
-        model=row[8],
-        input_tokens=row[9],
-        output_tokens=row[10],
-        total_tokens=row[11],
-        messages=row[12],
-        settings=settings.read_if_whole(row[13]),
-        compactions=row[14],
-        tokens_before=row[15],
     )
 
 

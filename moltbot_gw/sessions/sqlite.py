@@ -18,6 +18,7 @@ from moltbot_gw.sessions import (
     compaction,
     editing,
     kept,
+    listing,
     reading,
     runs,
     summaries,
@@ -29,9 +30,13 @@ from moltbot_gw.sessions.batches import GroupCommit, one_by_one
 from moltbot_gw.sessions.connection import open_reader, open_writer
 from moltbot_gw.sessions.worker import Worker
 from moltbot_gw.stored import (
+    ALL_SESSIONS,
+    AgentSessions,
     Compacted,
     History,
     KeptRun,
+    OverviewQuery,
+    SessionQuery,
     SessionSummary,
     Summary,
     Transcript,
@@ -154,11 +159,17 @@ class SqliteSessionStore:
 
     def find_session(self, session_key: str) -> Deferred[SessionSummary | None]:
         """See ``ISessionStore``."""
-        return self._read(reading.find_session, session_key)
+        return self._read(listing.find_session, session_key)
 
-    def list_sessions(self) -> Deferred[list[SessionSummary]]:
+    def list_sessions(
+        self, query: SessionQuery = ALL_SESSIONS
+    ) -> Deferred[list[SessionSummary]]:
         """See ``ISessionStore``."""
-        return self._read(reading.list_sessions, None)
+        return self._read(listing.list_sessions, query)
+
+    def overview(self, query: OverviewQuery) -> Deferred[list[AgentSessions]]:
+        """See ``ISessionStore``."""
+        return self._read(listing.overview, query)
 
     def patch(
         self,

@@ -9,7 +9,7 @@ from moltbot_gw.agents.keys import BadSessionKey, check_key, split_key, store_ke
 from moltbot_gw.agents.roster import Roster
 from moltbot_gw.config import AgentToAgent
 from moltbot_gw.interfaces import ISessionStore
-from moltbot_gw.stored import SessionSummary
+from moltbot_gw.stored import SessionQuery, SessionSummary
 from moltbot_gw.tooling import ToolContext, ToolFailed
 
 
@@ -81,9 +81,9 @@ class SessionAccess:
             raise ToolFailed(f"sessionKey: {error}.") from None
         key = store_key(name, context.agent_id, global_scope=self._global_scope)
         if await self._store.find_session(key) is None:
-            for session in await self._store.list_sessions():
-                if session.session_id == name:
-                    return session.session_key
+            query = SessionQuery(session_id=name, limit=1)
+            for session in await self._store.list_sessions(query):
+                return session.session_key
         if split_key(key)[0] not in (None, *self._roster.agents):
             raise ToolFailed(f'sessionKey: there is no agent "{split_key(key)[0]}".')
         return key
@@ -93,9 +93,9 @@ class SessionAccess:
     ) -> SessionSummary:
         """Return the session of the *agent* (the asking one's) that has *label*."""
         owner = agent or context.agent_id
-        for session in await self._store.list_sessions():
-            has_label = session.settings.label == label.strip()
-            if has_label and self.owner(session.session_key) == owner:
+        query = SessionQuery(label=label.strip())
+        for session in await self._store.list_sessions(query):
+            if self.owner(session.session_key) == owner:
                 return session
         raise ToolFailed(f"label: no session of agent {owner} is called so.")
 

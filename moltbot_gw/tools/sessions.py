@@ -17,7 +17,7 @@ from moltbot_gw.agents.statuscard import StatusCards
 from moltbot_gw.agents.transcripts import last_messages
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import ToolMessage
-from moltbot_gw.stored import SessionSummary
+from moltbot_gw.stored import SessionQuery, SessionSummary
 from moltbot_gw.tooling import (
     Tool,
     ToolContext,
@@ -32,6 +32,7 @@ MAX_ROWS = 200
 MAX_ROW_MESSAGES = 20
 MAX_MESSAGES = 200
 MAX_HISTORY_BYTES = 80 * 1024
+_HIDDEN_KEYS = frozenset({"unknown"})
 """What one look at a session brings at most; the oldest messages are left out."""
 
 Kind = Literal["main", "group", "cron", "hook", "node", "other"]
@@ -139,13 +140,16 @@ class SessionTools:
     ) -> ToolResult:
         rows: list[dict[str, Any]] = []
         limit = min(params.limit or MAX_ROWS, MAX_ROWS)
-        oldest = None
+        oldest_ms = None
         if params.active_minutes is not None:
-            oldest = (self._unix_time() - params.active_minutes * 60) * 1000
-        for session in await self._store.list_sessions():
+            oldest_ms = int((self._unix_time() - params.active_minutes * 60) * 1000)
+        query = SessionQuery(
+            anonymous=False, hidden=_HIDDEN_KEYS, updated_since_ms=oldest_ms
+        )
+        for session in await self._store.list_sessions(query):
             if len(rows) == limit:
                 break
-            if self._is_listed(session, context, params.kinds, oldest):
+            if self._is_listed(session, context, params.kinds):
                 rows.append(await self._row(session, context, params.message_limit))
         return json_result({"count": len(rows), "sessions": rows})
 
@@ -213,16 +217,10 @@ class SessionTools:
         session: SessionSummary,
         context: ToolContext,
         kinds: Sequence[Kind] | None,
-        oldest_ms: float | None,
     ) -> bool:
         key = session.session_key
-        return (
-            not session.anonymous
-            and key != "unknown"
-            and (oldest_ms is None or session.updated_at_ms >= oldest_ms)
-            and (not kinds or self._kind(key, context) in kinds)
-            and self._access.reaches(context.agent_id, self._access.owner(key))
-        )
+        reaches = self._access.reaches(context.agent_id, self._access.owner(key))
+        return reaches and (not kinds or self._kind(key, context) in kinds)
 
     async def _row(
         self, session: SessionSummary, context: ToolContext, messages: int

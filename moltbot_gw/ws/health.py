@@ -5,7 +5,7 @@ Source: upstream ``src/commands/health.ts``, ``src/gateway/server/health-state.t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from moltbot_gw.agents.service import AgentService
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.reloadstatus import ReloadStatus
-from moltbot_gw.stored import SessionSummary
+from moltbot_gw.stored import AgentSessions, OverviewQuery
 from moltbot_gw.ws.rows import recent_row
 from moltbot_gw.ws.slots import Slots
 
@@ -32,7 +32,7 @@ REST_SECONDS = 1.0
 
 RECENT = 5
 ACK_MAX_CHARS = 300
-HIDDEN_KEYS = ("global", "unknown")
+HIDDEN_KEYS = frozenset({"global", "unknown"})
 
 
 class Health:
@@ -104,7 +104,7 @@ class Health:
 
     async def _make(self) -> dict[str, Any]:
         began = self._clock.seconds()
-        sessions = await self._store.list_sessions()
+        sessions = await overview(self._store, RECENT)
         now_ms = int(self._unix_time() * 1000)
         roster = self._agents.roster
         default_id = roster.default_id
@@ -114,7 +114,7 @@ class Health:
                 **({"name": agent.name} if agent.name else {}),
                 "isDefault": agent.id == default_id,
                 "heartbeat": _no_heartbeat(),
-                "sessions": self._sessions(sessions, agent.id, now_ms),
+                "sessions": self._sessions(sessions[agent.id], now_ms),
             }
             for agent in roster.agents.values()
         ]
@@ -129,28 +129,30 @@ class Health:
             "heartbeatSeconds": 0,
             "defaultAgentId": default_id,
             "agents": agents,
-            "sessions": self._sessions(sessions, default_id, now_ms),
+            "sessions": self._sessions(sessions[default_id], now_ms),
         }
 
-    def _sessions(
-        self, sessions: list[SessionSummary], agent_id: str, now_ms: int
-    ) -> dict[str, Any]:
-        own = sessions_of(sessions, agent_id)
-        recent = [recent_row(summary, now_ms) for summary in own[:RECENT]]
+    def _sessions(self, own: AgentSessions, now_ms: int) -> dict[str, Any]:
+        recent = [recent_row(summary, now_ms) for summary in own.recent]
         return {
             "path": self._store_path,
-            "count": len(own),
+            "count": own.count,
             "recent": msgspec.to_builtins(recent),
         }
 
 
-def sessions_of(sessions: list[SessionSummary], agent_id: str) -> list[SessionSummary]:
-    """Return those of an agent that overviews count, in their order."""
-    return [
-        summary
-        for summary in sessions
-        if summary.agent_id == agent_id and summary.session_key not in HIDDEN_KEYS
-    ]
+class _ByAgent(dict[str, AgentSessions]):
+    def __missing__(self, agent_id: str) -> AgentSessions:
+        return AgentSessions(agent_id=agent_id, count=0, recent=())
+
+
+async def overview(store: ISessionStore, recent: int) -> Mapping[str, AgentSessions]:
+    """Return the sessions of each agent, of one that has none, too.
+
+    Raises ``StoreFailed``.
+    """
+    found = await store.overview(OverviewQuery(recent=recent, hidden=HIDDEN_KEYS))
+    return _ByAgent((own.agent_id, own) for own in found)
 
 
 def _no_heartbeat() -> dict[str, Any]:

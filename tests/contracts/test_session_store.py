@@ -24,7 +24,7 @@ from moltbot_gw.messages import (
     UserMessage,
 )
 from moltbot_gw.sessions import SqliteSessionStore
-from moltbot_gw.stored import History, SessionSummary, TurnRound
+from moltbot_gw.stored import History, OverviewQuery, SessionSummary, TurnRound
 from tests.contracts.support import Subject
 from tests.sessions.support import KEY, Pump, end, start
 from tests.support.memory_store import MemorySessionStore
@@ -389,6 +389,7 @@ def test_closed_store_fails_every_call(subject: Subject) -> None:
     calls: tuple[Callable[[], Deferred[Any]], ...] = (
         store.open,
         store.list_sessions,
+        lambda: store.overview(OverviewQuery(recent=1)),
         lambda: store.check(),
         lambda: store.history(KEY, 0),
         lambda: store.begin_turn(start()),

@@ -16,9 +16,13 @@ from moltbot_gw.events import Usage
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import AssistantMessage, Message, UserMessage
 from moltbot_gw.stored import (
+    ALL_SESSIONS,
+    AgentSessions,
     Compacted,
     History,
     KeptRun,
+    OverviewQuery,
+    SessionQuery,
     SessionSettings,
     SessionSummary,
     Summary,
@@ -160,8 +164,13 @@ class MemorySessionStore:
     def find_session(self, session_key: str) -> Deferred[SessionSummary | None]:
         return self._do(lambda: self._find_session(session_key))
 
-    def list_sessions(self) -> Deferred[list[SessionSummary]]:
-        return self._do(self._list_sessions)
+    def list_sessions(
+        self, query: SessionQuery = ALL_SESSIONS
+    ) -> Deferred[list[SessionSummary]]:
+        return self._do(lambda: self._list_sessions(query))
+
+    def overview(self, query: OverviewQuery) -> Deferred[list[AgentSessions]]:
+        return self._do(lambda: self._overview(query))
 
     def patch(
         self,
@@ -325,9 +334,24 @@ class MemorySessionStore:
         session = self._sessions.get(session_key)
         return None if session is None else _summary(session_key, session)
 
-    def _list_sessions(self) -> list[SessionSummary]:
+    def _list_sessions(self, query: SessionQuery) -> list[SessionSummary]:
         summaries = [_summary(key, session) for key, session in self._sessions.items()]
-        return sorted(summaries, key=lambda one: (-one.updated_at_ms, one.session_key))
+        wanted = filter(query.wants, summaries)
+        found = sorted(wanted, key=lambda one: (-one.updated_at_ms, one.session_key))
+        return found[: query.limit]
+
+    def _overview(self, query: OverviewQuery) -> list[AgentSessions]:
+        own: dict[str, list[SessionSummary]] = {}
+        for one in self._list_sessions(SessionQuery(hidden=query.hidden)):
+            own.setdefault(one.agent_id, []).append(one)
+        return [
+            AgentSessions(
+                agent_id=agent_id,
+                count=len(found),
+                recent=tuple(found[: query.recent]),
+            )
+            for agent_id, found in sorted(own.items())
+        ]
 
     def _patch(
         self,

@@ -18,6 +18,7 @@ from moltbot_gw.agents.service import AgentService
 from moltbot_gw.agents.thinking import Thinking
 from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import UserMessage
+from moltbot_gw.stored import SessionQuery
 from moltbot_gw.ws.attachments import Attachment, images_of
 from moltbot_gw.ws.calls import Call, Method, Params, invalid
 from moltbot_gw.ws.starting import (
@@ -182,9 +183,9 @@ class AgentMethods:
         if params.session_key and params.session_key.strip():
             return self._targets.find("agent", params.session_key, agent)
         if session_id is not None:
-            for session in await self._store.list_sessions():
-                if session.session_id == session_id:
-                    return self._targets.find("agent", session.session_key, agent)
+            query = SessionQuery(session_id=session_id, limit=1)
+            for session in await self._store.list_sessions(query):
+                return self._targets.find("agent", session.session_key, agent)
         agent_id = self._targets.default_agent_id
         if agent is not None:
             agent_id = self._targets.agent("agent", agent)

@@ -5,7 +5,7 @@ Source: upstream ``src/gateway/session-utils.ts``, ``sessions-resolve.ts``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from moltbot_gw.config import normalize_agent_id
 from moltbot_gw.errors import StoreFailed
-from moltbot_gw.stored import SessionSummary
+from moltbot_gw.stored import SessionQuery, SessionSummary
 from moltbot_gw.ws.calls import Call, MethodError, Params, Result, invalid
 from moltbot_gw.ws.methods.loose import Positive, Text1
 from moltbot_gw.ws.methods.session_tools import SessionTools
 from moltbot_gw.ws.previews import Item, items_of, last_words, plain_title, title_of
-from moltbot_gw.ws.rows import ListRow, kind_of, list_row
+from moltbot_gw.ws.rows import ListRow, list_row
 
 MAX_ROWS = 2000
 """The longest list; the sessions that were touched last stand in it."""
@@ -91,8 +91,8 @@ class SessionViews:
         """List the sessions, the newest first."""
         tools = self._tools
         now_ms = tools.now_ms()
-        found = _select(await tools.store.list_sessions(), params, now_ms)
-        found = found[: min(params.limit or MAX_ROWS, MAX_ROWS)]
+        limit = min(params.limit or MAX_ROWS, MAX_ROWS)
+        found = await tools.store.list_sessions(_query(params, now_ms, limit=limit))
         rows = [list_row(summary, tools.catalog) for summary in found]
         if params.include_derived_titles or params.include_last_message:
             for place, summary in enumerate(found[:MAX_TOLD]):
@@ -138,22 +138,29 @@ class SessionViews:
             spawned_by=params.spawned_by,
             label=params.label,
         )
-        sessions = await self._tools.store.list_sessions()
-        found = _select(sessions, wish, self._tools.now_ms())
+        query = _query(wish, self._tools.now_ms(), limit=MAX_NAMED)
         if params.label is not None:
             wanted = params.label
             return _the_only(
-                found,
+                await self._tools.store.list_sessions(query),
                 f"No session found with label: {wanted}",
                 f"Multiple sessions found with label: {wanted}",
             )
         wanted = params.session_id or ""
-        found = [one for one in found if wanted in (one.session_id, one.session_key)]
         return _the_only(
-            found,
+            await self._with_id(wanted, query),
             f"No session found: {wanted}",
             f"Multiple sessions found for sessionId: {wanted}",
         )
+
+    async def _with_id(self, wanted: str, query: SessionQuery) -> list[SessionSummary]:
+        """Return what *query* wants with this id, or with this key as its id."""
+        store = self._tools.store
+        found = await store.list_sessions(replace(query, session_id=wanted))
+        named = await store.find_session(wanted)
+        if named is not None and query.wants(named) and named not in found:
+            found.append(named)
+        return found
 
     async def _by_key(self, text: str) -> str:
         key = self._tools.key("sessions.resolve", text)
@@ -198,33 +205,19 @@ class SessionViews:
         return Preview(key=key, status="ok" if items else "empty", items=items)
 
 
-def _select(
-    sessions: Sequence[SessionSummary], params: ListParams, now_ms: int
-) -> list[SessionSummary]:
-    """Return those of *sessions* that *params* ask for, in their order."""
-    tests: list[Callable[[SessionSummary], bool]] = []
-    if not params.include_global:
-        tests.append(lambda one: kind_of(one.session_key) != "global")
-    if not params.include_unknown:
-        tests.append(lambda one: kind_of(one.session_key) != "unknown")
-    if params.agent_id is not None:
-        agent_id = normalize_agent_id(params.agent_id)
-        tests.append(lambda one: one.agent_id == agent_id)
-    if params.spawned_by is not None:
-        tests.append(lambda one: one.settings.spawned_by == params.spawned_by)
-    if params.label is not None:
-        tests.append(lambda one: one.settings.label == params.label)
-    if words := params.search.strip().lower():
-        tests.append(lambda one: _mentions(one, words))
-    if params.active_minutes is not None:
-        oldest = now_ms - params.active_minutes * 60_000
-        tests.append(lambda one: one.updated_at_ms >= oldest)
-    return [one for one in sessions if all(test(one) for test in tests)]
-
-
-def _mentions(summary: SessionSummary, words: str) -> bool:
-    texts = (summary.settings.label or "", summary.session_id, summary.session_key)
-    return any(words in text.lower() for text in texts)
+def _query(params: ListParams, now_ms: int, *, limit: int) -> SessionQuery:
+    """Return what *params* ask for, as the store understands it."""
+    hidden = {"global": params.include_global, "unknown": params.include_unknown}
+    agent_id, minutes = params.agent_id, params.active_minutes
+    return SessionQuery(
+        agent_id=None if agent_id is None else normalize_agent_id(agent_id),
+        label=params.label,
+        spawned_by=params.spawned_by,
+        words=params.search.strip().lower(),
+        updated_since_ms=None if minutes is None else now_ms - minutes * 60_000,
+        hidden=frozenset(key for key, is_shown in hidden.items() if not is_shown),
+        limit=limit,
+    )
 
 
 def _the_only(found: Sequence[SessionSummary], none: str, several: str) -> Any:

@@ -7,14 +7,15 @@ Source: upstream ``src/gateway/server-methods/{health,system}.ts``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from moltbot_gw.agents.service import AgentService
 from moltbot_gw.interfaces import ISessionStore
-from moltbot_gw.stored import SessionSummary
+from moltbot_gw.stored import AgentSessions, SessionSummary
 from moltbot_gw.ws.calls import AnyParams, Call, Method, Params, invalid
-from moltbot_gw.ws.health import HIDDEN_KEYS, Health, sessions_of
+from moltbot_gw.ws.health import Health, overview
 from moltbot_gw.ws.methods.loose import LooseParams, Text1, number_in, text_in, texts_in
 from moltbot_gw.ws.presence import Presence, Report
 from moltbot_gw.ws.rows import StatusRow, status_row
@@ -97,8 +98,9 @@ class SystemMethods:
 
     async def status(self, call: Call, params: AnyParams) -> Any:
         """Show the sessions and the default model."""
-        sessions = await self._store.list_sessions()
-        shown = [one for one in sessions if one.session_key not in HIDDEN_KEYS]
+        sessions = await overview(self._store, RECENT)
+        recent = chain.from_iterable(own.recent for own in sessions.values())
+        newest = sorted(recent, key=lambda one: (-one.updated_at_ms, one.session_key))
         roster = self._agents.roster
         own = roster.agents[roster.default_id].model
         return {
@@ -110,12 +112,11 @@ class SystemMethods:
             "queuedSystemEvents": self._events.peek(self._targets.main_key()),
             "sessions": {
                 "paths": [self._store_path],
-                "count": len(shown),
+                "count": sum(own.count for own in sessions.values()),
                 "defaults": {"model": own.model, "contextTokens": own.context_window},
-                "recent": self._rows(shown),
+                "recent": self._rows(newest),
                 "byAgent": [
-                    self._by_agent(agent_id, sessions_of(sessions, agent_id))
-                    for agent_id in self._agent_ids()
+                    self._by_agent(sessions[agent_id]) for agent_id in self._agent_ids()
                 ],
             },
         }
@@ -159,15 +160,15 @@ class SystemMethods:
         others = sorted(set(roster.agents) - {roster.default_id})
         return [roster.default_id, *others]
 
-    def _by_agent(self, agent_id: str, own: list[SessionSummary]) -> dict[str, Any]:
+    def _by_agent(self, own: AgentSessions) -> dict[str, Any]:
         return {
-            "agentId": agent_id,
+            "agentId": own.agent_id,
             "path": self._store_path,
-            "count": len(own),
-            "recent": self._rows(own),
+            "count": own.count,
+            "recent": self._rows(own.recent),
         }
 
-    def _rows(self, sessions: list[SessionSummary]) -> list[StatusRow]:
+    def _rows(self, sessions: Sequence[SessionSummary]) -> list[StatusRow]:
         now_ms = int(self._unix_time() * 1000)
         roster = self._agents.roster
         rows = []

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from moltbot_gw.errors import StoreFailed
 from moltbot_gw.events import Usage
+from moltbot_gw.stored import OverviewQuery
 from moltbot_gw.ws.health import Health
 from moltbot_gw.ws.system_events import MAX_CHARS, MAX_SESSIONS, SystemEvents
 from tests.support.gateway import LogTape
@@ -106,11 +107,11 @@ def test_slow_store_is_asked_once_for_all_who_want_to_know(desk: Desk) -> None:
     first = desk.ask("health")
     asked: list[Deferred[Any]] = []
 
-    def slow() -> Deferred[Any]:
+    def slow(query: OverviewQuery) -> Deferred[Any]:
         asked.append(Deferred())
         return asked[-1]
 
-    desk.store.list_sessions = slow  # type: ignore[method-assign]
+    desk.store.overview = slow  # type: ignore[method-assign]
     desk.clock.advance(5)
     for _ in range(10):
         assert desk.ask("health") == first
