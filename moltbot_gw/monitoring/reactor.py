@@ -36,9 +36,8 @@ class StallProbe:
         self._began = (0.0, 0.0)
 
     def start(self) -> None:
-        """Begin to ring."""
-        self._began = (self._clock.seconds(), self._monotonic())
-        self._timer = self._clock.callLater(TICK_SECONDS, self._ring)
+        """Begin to ring, once the reactor runs and nothing more is being started."""
+        self._timer = self._clock.callLater(0, self._begin)
 
     def stop(self) -> None:
         """Ring no more; harmless when it does not."""
@@ -59,10 +58,14 @@ class StallProbe:
             self._longest,
         )
 
+    def _begin(self) -> None:
+        self._began = (self._clock.seconds(), self._monotonic())
+        self._timer = self._clock.callLater(TICK_SECONDS, self._ring)
+
     def _ring(self) -> None:
         clock, monotonic = self._began
         elapsed = min(self._clock.seconds() - clock, self._monotonic() - monotonic)
         late = max(elapsed - TICK_SECONDS, 0.0)
         self._late.observe(late)
         self._longest = max(self._longest, late)
-        self.start()
+        self._begin()

@@ -13,13 +13,17 @@ LATE = "moltbot_reactor_tick_late_seconds"
 
 
 class Machine:
-    """A reactor's clock, which may be set, and one that nobody can set."""
+    """A reactor's clock, which may be set, and one that nobody can set.
 
-    def __init__(self) -> None:
+    Its reactor began to run *starting* seconds after the probe was started.
+    """
+
+    def __init__(self, starting: float = 0.0) -> None:
         self.clock = Clock()
         self.monotonic = 50.0
         self.probe = StallProbe(clock=self.clock, monotonic=lambda: self.monotonic)
         self.probe.start()
+        self.work(starting)
         self._scraping = Clock()
         self._exposition = Exposition(self._scraping)
         self._exposition.add(self.probe.collect)
@@ -54,6 +58,13 @@ def test_an_idle_reactor_is_hardly_late(machine: Machine) -> None:
     for _ in range(100):
         machine.work(TICK_SECONDS)
     assert machine.figures.value(f"{LATE}_count") == 100
+    assert machine.longest() == (0.0, 0.001)
+
+
+def test_what_is_done_before_the_reactor_runs_is_no_stall() -> None:
+    machine = Machine(starting=3.0)
+    machine.work(TICK_SECONDS)
+    assert machine.figures.value(f"{LATE}_count") == 1
     assert machine.longest() == (0.0, 0.001)
 
 
