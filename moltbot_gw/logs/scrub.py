@@ -69,14 +69,15 @@ class Scrubber:
         likely: bool = True,
     ) -> None:
         self._spelled = _spellings(secrets)
-        self._known = re.compile("|".join(map(re.escape, self._spelled)))
         self._patterns = tuple(patterns) if likely else ()
         self._likely = likely
 
     def mask(self, text: str) -> str:
         """Return *text* with a mark for each secret in it."""
-        if any(secret in text for secret in self._spelled):
-            text = self._known.sub(MASK, text)
+        # No pattern: ``re`` keeps those of old configurations, secrets and all.
+        for secret in self._spelled:
+            if secret in text:
+                text = text.replace(secret, MASK)
         if self._likely:
             lower = text.lower()
             if any(hint in lower for hint in _HINTS):
