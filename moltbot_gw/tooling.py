@@ -6,6 +6,7 @@ Tools know nothing of runs, and runs nothing of particular tools; both know this
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,7 @@ class Tool:
             raise ToolFailed(f"{self.name}: bad arguments: {problem}") from None
 
 
+@cache
 def schema_of(params: type[ToolParams]) -> dict[str, Any]:
     """Return the JSON Schema of *params*, whole in itself.
 

@@ -14,7 +14,8 @@ Source: upstream ``src/agents/{tool-policy,pi-tools.policy}.ts``; the default is
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -30,7 +31,7 @@ from moltbot_gw.agents.toolstages import (
     provider_scopes,
     subagent_stage,
 )
-from moltbot_gw.config import Config
+from moltbot_gw.config import AgentEntry, Config
 from moltbot_gw.config.model_tools import AgentTools, ToolNames, Tools, ToolScope
 from moltbot_gw.config.toolnames import normal_tool_name
 
@@ -69,8 +70,10 @@ class ToolPolicies:
         self._agents = {entry.id: entry for entry in config.agents.list}
         sandbox = config.agents.defaults.sandbox
         self._sandbox_mode = (sandbox and sandbox.mode) or "off"
-        self._stages = lru_cache(MAX_REMEMBERED)(self._build_stages)
-        self._allowed = lru_cache(MAX_REMEMBERED)(self._find_allowed)
+        remember = lru_cache(MAX_REMEMBERED)
+        # Of functions, not methods: a circle would keep what a reload has replaced.
+        self._stages = remember(partial(_build_stages, self._tools, self._agents))
+        self._allowed = remember(partial(_find_allowed, self._stages))
 
     def verdicts(
         self,
@@ -101,10 +104,6 @@ class ToolPolicies:
         case = self._case(agent_id, provider, model, session_key)
         return self._allowed(case, names)
 
-    def _find_allowed(self, case: _Case, names: tuple[str, ...]) -> frozenset[str]:
-        stages = self._stages(case)
-        return frozenset(name for name in names if _verdict(name, stages).allowed)
-
     def _case(
         self, agent_id: str, provider: str, model: str, session_key: str | None
     ) -> _Case:
@@ -120,37 +119,49 @@ class ToolPolicies:
             is_sandboxed=mode == "all" or (mode == "non-main" and not is_main),
         )
 
-    def _build_stages(self, case: _Case) -> tuple[Stage, ...]:
-        """Return the stages that hold anything back in this *case*."""
-        entry = self._agents.get(case.agent_id)
-        general = Scope("tools", self._tools)
-        own = Scope(
-            f"agents.list[{case.agent_id}].tools",
-            (entry and entry.tools) or AgentTools(),
-        )
-        for_all = provider_scopes(
-            general.path, self._tools.by_provider, case.provider, case.model
-        )
-        for_own = provider_scopes(
-            own.path, own.policy.by_provider, case.provider, case.model
-        )
-        is_said = allows_something(self._tools) or allows_something(own.policy)
-        stages = [
-            profile_stage((own, general), None if is_said else DEFAULT_PROFILE),
-            profile_stage((*for_own, *for_all)),
-            *(
-                list_stage(scope.path, scope.policy)
-                for scope in (general, *for_all, own, *for_own)
-            ),
-        ]
-        if case.is_sandboxed:
-            for scope in (general, own):
-                lists = _inside(scope.policy.sandbox)
-                stages.append(list_stage(f"{scope.path}.sandbox.tools", lists))
-        if case.is_subagent:
-            lists = _inside(self._tools.subagents)
-            stages.append(subagent_stage("tools.subagents.tools", lists))
-        return tuple(stage for stage in stages if stage.grants or stage.denials)
+
+def _find_allowed(
+    find_stages: Callable[[_Case], tuple[Stage, ...]],
+    case: _Case,
+    names: tuple[str, ...],
+) -> frozenset[str]:
+    stages = find_stages(case)
+    return frozenset(name for name in names if _verdict(name, stages).allowed)
+
+
+def _build_stages(
+    tools: Tools, agents: Mapping[str, AgentEntry], case: _Case
+) -> tuple[Stage, ...]:
+    """Return the stages that hold anything back in this *case*."""
+    entry = agents.get(case.agent_id)
+    general = Scope("tools", tools)
+    own = Scope(
+        f"agents.list[{case.agent_id}].tools",
+        (entry and entry.tools) or AgentTools(),
+    )
+    for_all = provider_scopes(
+        general.path, tools.by_provider, case.provider, case.model
+    )
+    for_own = provider_scopes(
+        own.path, own.policy.by_provider, case.provider, case.model
+    )
+    is_said = allows_something(tools) or allows_something(own.policy)
+    stages = [
+        profile_stage((own, general), None if is_said else DEFAULT_PROFILE),
+        profile_stage((*for_own, *for_all)),
+        *(
+            list_stage(scope.path, scope.policy)
+            for scope in (general, *for_all, own, *for_own)
+        ),
+    ]
+    if case.is_sandboxed:
+        for scope in (general, own):
+            lists = _inside(scope.policy.sandbox)
+            stages.append(list_stage(f"{scope.path}.sandbox.tools", lists))
+    if case.is_subagent:
+        lists = _inside(tools.subagents)
+        stages.append(subagent_stage("tools.subagents.tools", lists))
+    return tuple(stage for stage in stages if stage.grants or stage.denials)
 
 
 def _inside(scope: ToolScope | None) -> ToolNames | None:
