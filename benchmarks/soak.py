@@ -22,6 +22,7 @@ from typing import Any
 import attrs
 
 from benchmarks import processes
+from benchmarks.bystander import standing_by
 from benchmarks.moods import FAULTS
 from benchmarks.visitor import STALL_SECONDS
 from benchmarks.watching import Sample, Watch, every, sampling, slope
@@ -65,7 +66,11 @@ def measure(
             began = _load(gateway.port, warm_up, rate, 1)
             before = watch.rest()
             samples: list[Sample] = []
-            with sampling(watch, samples), _reloading(gateway, on=reloads):
+            with (
+                standing_by() as bystander,
+                sampling(watch, samples),
+                _reloading(gateway, on=reloads),
+            ):
                 load = _load(gateway.port, seconds, rate, 2)
             after = watch.rest()
             stall, figures = watch.stall(), watch.figures()
@@ -84,6 +89,7 @@ def measure(
         "most_files": max(sample.files for sample in samples),
         "kib": [sample.kib for sample in samples[:: max(len(samples) // 20, 1)]],
         "stall": stall,
+        "bystander": bystander.longest,
         "load_average": os.getloadavg(),
         "log_lines": log.count("\n"),
     }
