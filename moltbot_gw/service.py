@@ -5,7 +5,6 @@ That order is the point: a MultiService would stop its children at once and not 
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from moltbot_gw.agents.keyed import KEPT_SECONDS
 from moltbot_gw.agents.service import AgentService, gateway_stops
 from moltbot_gw.controlplane import ControlPlane
 from moltbot_gw.errors import StoreFailed
+from moltbot_gw.heap import calm_collector, give_back
 from moltbot_gw.http.site import GatewaySite
 from moltbot_gw.listening import Listener
 from moltbot_gw.logfile import LogFile
@@ -128,7 +128,8 @@ class GatewayService(Service):
         if weakness:
             _log.warn("{weakness}: use a longer one", weakness=weakness)
         Deferred.fromCoroutine(self._get_ready())
-        _calm_collector()
+        calm_collector()
+        give_back()
         self._monitoring.start()
         self._pruning.start(PRUNE_SECONDS, now=False)
         self._reloader.start()
@@ -245,20 +246,6 @@ class GatewayService(Service):
         if self._started:
             _log.critical("{line}", line=line)
             self._reactor.stop()
-
-
-def _calm_collector() -> None:
-    """Keep the garbage collector from walking everything again and again.
-
-    What was imported stays for good, so it need not be looked at; and young garbage is
-    looked for after five thousand new objects instead of seven hundred, because nearly
-    all of a request is freed by its reference counts.  A thousand objects take it up to
-    a millisecond, in which nothing else runs: so the second generation is looked at
-    before it has many.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 5, 20)
 
 
 def counted(number: int, noun: str) -> str:

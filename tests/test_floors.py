@@ -55,6 +55,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "cli",
             "inherited",
             "changing",
+            "heap",
             "httpbuilding",
             "ports",
             "providershelf",
