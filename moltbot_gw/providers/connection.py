@@ -26,28 +26,19 @@ from twisted.web.client import (
     ResponseFailed,
     ResponseNeverReceived,
 )
-from twisted.web.http import (
-    PotentialDataLoss,
-    _ChunkedTransferDecoder,
-    _IdentityTransferDecoder,
-    _MalformedChunkedDataError,
-)
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface import implementer
+
+from moltbot_gw.providers.framing import BadAnswer, Framing, framing_of
 
 MAX_HEAD_BYTES = 64 * 1024
 """Status line and headers, interim answers (1xx) included."""
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\r\n]*))?")
-_LENGTH = re.compile(rb"[0-9]{1,15}")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_NO_BODY = frozenset({204, 304})
-
-
-class BadAnswer(Exception):
-    """What the provider sent is not HTTP/1.1, or too long to be believed."""
 
 
 class Keeper(TypingProtocol):
@@ -138,7 +129,7 @@ class ProviderConnection(Protocol):
         self._answering = False
         self._body: IProtocol | None = None
         self._body_transport = _BodyTransport(self)
-        self._decoder: _ChunkedTransferDecoder | _IdentityTransferDecoder | None = None
+        self._framing = Framing(0, chunked=False)
         self._lost: Failure | None = None
         self._paused = False
         self._reusable = False
@@ -211,7 +202,7 @@ class ProviderConnection(Protocol):
             else:
                 answer.errback(ResponseNeverReceived([reason]))
         elif self._body is not None:
-            self._end_lost_body()
+            self._end_lost_body(reason)
         while self._closed:
             self._closed.pop().callback(None)
 
@@ -264,46 +255,16 @@ class ProviderConnection(Protocol):
             if not colon or not _NAME.fullmatch(name) or _CONTROL.search(value):
                 raise BadAnswer("a header line is malformed")
             headers.addRawHeader(name, value)
-        length = self._choose_decoder(code, headers)
+        framing = self._framing = framing_of(code, headers)
         tokens = b",".join(headers.getRawHeaders(b"Connection", ())).lower()
         self._reusable = (
             match[1] == b"1"
             and b"close" not in tokens
             and code < 400  # an error may come before our request was sent whole
-            and not self._ends_by_closing
+            and not framing.ends_by_closing
         )
+        length = UNKNOWN_LENGTH if framing.length is None else framing.length
         return Answer(self, code, match[3] or b"", headers, length)
-
-    @property
-    def _ends_by_closing(self) -> bool:
-        decoder = self._decoder
-        return (
-            isinstance(decoder, _IdentityTransferDecoder)
-            and decoder.contentLength is None
-        )
-
-    def _choose_decoder(self, code: int, headers: Headers) -> int | Any:
-        """Set the decoder of the body; return its length as ``IResponse`` has it."""
-        encodings = headers.getRawHeaders(b"Transfer-Encoding", ())
-        lengths = set(headers.getRawHeaders(b"Content-Length", ()))
-        self._decoder = None
-        if code in _NO_BODY:
-            return 0
-        if encodings:
-            if len(encodings) != 1 or encodings[0].lower() != b"chunked":
-                raise BadAnswer("the transfer encoding is not chunked")
-            if lengths:
-                raise BadAnswer("the body has two lengths")
-            self._decoder = _ChunkedTransferDecoder(self._body_data, self._body_done)
-            return UNKNOWN_LENGTH
-        if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-            raise BadAnswer("the content length is malformed")
-        length = int(lengths.pop()) if lengths else None
-        if length != 0:
-            self._decoder = _IdentityTransferDecoder(
-                length, self._body_data, self._body_done
-            )
-        return UNKNOWN_LENGTH if length is None else length
 
     def _fail_head(self, error: Exception) -> None:
         waiting, self._answer = self._answer, None
@@ -329,10 +290,11 @@ class ProviderConnection(Protocol):
         assert self._body is None, "a body is delivered once"
         self._body = protocol
         self._body_transport = _BodyTransport(self)
-        if self._decoder is None:
+        is_empty = self._framing.rest is not None
+        if is_empty:
             self._body_transport.detach()  # there is no body to stop
         protocol.makeConnection(self._body_transport)  # type: ignore[arg-type]
-        if not self._answering or self._decoder is None:
+        if not self._answering or is_empty:
             self.resume()
             self._deliver_buffered()
 
@@ -350,25 +312,24 @@ class ProviderConnection(Protocol):
 
     def _deliver_buffered(self) -> None:
         data, self._buffer = self._buffer, b""
-        if self._decoder is None:
+        if self._framing.rest is not None:  # there is no body
             self._body_done(data)
         elif data:
             self._decode(data)
         if self._lost is not None and self._body is not None:
-            self._end_lost_body()
+            self._end_lost_body(self._lost)
 
     def _decode(self, data: bytes) -> None:
-        assert self._decoder is not None
-        try:
-            self._decoder.dataReceived(data)
-        except _MalformedChunkedDataError as error:
+        framing = self._framing
+        piece = framing.feed(data)
+        if piece and self._body is not None:
+            self._body.dataReceived(piece)
+        if framing.error is not None:
             self._state = "closing"
             self.transport.abortConnection()
-            self._end_body(Failure(ResponseFailed([Failure(error)])))
-
-    def _body_data(self, data: bytes) -> None:
-        if self._body is not None:
-            self._body.dataReceived(data)
+            self._end_body(Failure(ResponseFailed([Failure(framing.error)])))
+        elif framing.rest is not None:
+            self._body_done(framing.rest)
 
     def _body_done(self, rest: bytes) -> None:
         """The body is whole; *rest* came behind it, and should not be there."""
@@ -382,16 +343,14 @@ class ProviderConnection(Protocol):
             self.abort()
         self._end_body(Failure(ResponseDone("the body is whole")))
 
-    def _end_lost_body(self) -> None:
-        assert self._lost is not None
-        if self._ends_by_closing:
+    def _end_lost_body(self, reason: Failure) -> None:
+        if self._framing.ends_by_closing:
             self._end_body(Failure(PotentialDataLoss()))
         else:
-            self._end_body(Failure(ResponseFailed([self._lost])))
+            self._end_body(Failure(ResponseFailed([reason])))
 
     def _end_body(self, reason: Failure) -> None:
         body, self._body = self._body, None
-        self._decoder = None
         self._body_transport.detach()
         if body is not None:
             body.connectionLost(reason)

@@ -75,11 +75,15 @@ class Body(Protocol):
     """Keeps what it is given."""
 
     def __init__(self) -> None:
-        self.data = b""
+        self.pieces: list[bytes] = []
         self.reason: Failure | None = None
 
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
     def dataReceived(self, data: bytes) -> None:
-        self.data += data
+        self.pieces.append(data)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         assert self.reason is None
@@ -244,6 +248,13 @@ def test_interim_answers_count_in_many_reads_too(caller: Caller) -> None:
     for _ in range(MAX_HEAD_BYTES // 20):
         caller.receive(b"HTTP/1.1 100 Go on\r\n\r\n")
     assert failure_of(waiting).check(ResponseFailed)
+
+
+def test_what_a_read_brings_comes_in_one_piece(caller: Caller) -> None:
+    body = caller.answered(CHUNKED)
+    caller.receive(b"5\r\nhello\r\n1\r\n \r\n5\r\nworl")
+    caller.receive(b"d\r\n1\r\n!\r\n0\r\n\r\n")
+    assert body.pieces == [b"hello worl", b"d!"]
 
 
 def test_a_malformed_chunk_ends_the_body_with_a_failure(caller: Caller) -> None:
