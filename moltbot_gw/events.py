@@ -15,7 +15,7 @@ OutcomeState = Literal["done", "failed", "aborted"]
 """How a run ended: with an answer, with a failure, or cut off by somebody."""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one or more model calls, as the provider counted them.
 
     *prompt_tokens* includes the cached ones and *completion_tokens* the reasoning
@@ -29,14 +29,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int | None = None
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True):
+class Completion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a provider reports after a whole stream; the text went to the sink."""
 
     finish_reason: FinishReason
     usage: Usage
 
 
-class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A model could not be had; the run goes on with *next_model*, if that is set.
 
     *model* and *next_model* are ``provider/model``, *message* is fit for a stranger,
@@ -50,25 +50,25 @@ class AttemptFailed(msgspec.Struct, frozen=True, kw_only=True):
     next_model: str | None = None
 
 
-class RunStarted(msgspec.Struct, frozen=True):
+class RunStarted(msgspec.Struct, frozen=True, gc=False):
     """The run left its lanes, and the user's turn is stored."""
 
     at_ms: int
 
 
-class TextDelta(msgspec.Struct, frozen=True):
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of the assistant's words; never empty."""
 
     text: str
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True):
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
     """A piece of what the model shows of its reasoning; never empty."""
 
     text: str
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
+class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A piece of a call that the model writes; its first piece has *id* and *name*.
 
     *index* tells the calls of one message apart, from 0; *arguments* is a piece of JSON
@@ -81,7 +81,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str = ""
 
 
-class ReasoningState(msgspec.Struct, frozen=True):
+class ReasoningState(msgspec.Struct, frozen=True, gc=False):
     """What the provider wants to read again with this message, in its own format.
 
     *data* is JSON text, opaque to us (signed or encrypted thoughts); nobody is shown
@@ -91,7 +91,7 @@ class ReasoningState(msgspec.Struct, frozen=True):
     data: str
 
 
-class ToolStarted(msgspec.Struct, frozen=True, kw_only=True):
+class ToolStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One of the agent's own tools is at work; *arguments* is the model's JSON text."""
 
     call_id: str
@@ -99,7 +99,7 @@ class ToolStarted(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str
 
 
-class ToolUpdated(msgspec.Struct, frozen=True, kw_only=True):
+class ToolUpdated(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a tool has brought so far, as *text*."""
 
     call_id: str
@@ -107,7 +107,7 @@ class ToolUpdated(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class ToolFinished(msgspec.Struct, frozen=True, kw_only=True):
+class ToolFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A tool is done; *label* says in a few words what it was about."""
 
     call_id: str
@@ -117,11 +117,11 @@ class ToolFinished(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
 
 
-class CompactionStarted(msgspec.Struct, frozen=True):
+class CompactionStarted(msgspec.Struct, frozen=True, gc=False):
     """A model is at work on a summary of the older part of the conversation."""
 
 
-class CompactionEnded(msgspec.Struct, frozen=True, kw_only=True):
+class CompactionEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """That is done, or has failed; *will_retry*: the model is asked again after it."""
 
     will_retry: bool = False

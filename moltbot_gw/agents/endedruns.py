@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
 
+import msgspec
 from twisted.internet.interfaces import IReactorTime
 
+from moltbot_gw.agents.packedlog import PackedLog, footprint, pack, unpack
 from moltbot_gw.agents.run import Run
 from moltbot_gw.events import RunOutcome
+from moltbot_gw.principals import Principal
 
 KEPT_SECONDS = 600.0
 MOST_KEPT = 1000
@@ -16,8 +18,22 @@ MOST_KEPT_BYTES = 64 * 1024 * 1024
 """All kept runs together; one that is larger by itself is not kept."""
 
 
-class _Kept(NamedTuple):
-    run: Run
+class _Kept(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One run, and since when it is kept; *size* is that of its words, in bytes."""
+
+    run_id: str
+    agent_id: str
+    session_key: str
+    store_key: str
+    caller: Principal
+    created: int
+    started_at_ms: int | None
+    session_id: str | None
+    model: str | None
+    echo: str | None
+    wants_usage: bool
+    log: PackedLog
+    outcome: RunOutcome
     at: float
     size: int
 
@@ -26,7 +42,7 @@ class EndedRuns:
     """Keeps what runs have said for a while: the newest, within three bounds.
 
     What is kept is a copy: the run itself holds on to its model call and whoever read
-    it.
+    it, and is made of two dozen objects more for the garbage collector to look at.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -41,8 +57,7 @@ class EndedRuns:
     def keep(self, run: Run, outcome: RunOutcome) -> None:
         """Keep *run*, which has ended with *outcome*, under its id."""
         self._drop(run.run_id)
-        copy = _copy(run, outcome)
-        kept = _Kept(copy, self._clock.seconds(), copy.log.footprint)
+        kept = _kept(run, outcome, self._clock.seconds())
         if kept.size > MOST_KEPT_BYTES:
             return
         self._kept[run.run_id] = kept
@@ -50,10 +65,10 @@ class EndedRuns:
         self.forget_old()
 
     def find(self, run_id: str) -> Run | None:
-        """Return the run if it ended lately enough."""
+        """Return a run that says again what that one said, if it ended lately."""
         self.forget_old()
         kept = self._kept.get(run_id)
-        return None if kept is None else kept.run
+        return None if kept is None else _run(kept)
 
     def forget_old(self) -> None:
         """Let go of all that is beyond a bound; also called when nobody asks."""
@@ -71,17 +86,38 @@ class EndedRuns:
             self._bytes -= kept.size
 
 
-def _copy(run: Run, outcome: RunOutcome) -> Run:
-    copy = Run(
+def _kept(run: Run, outcome: RunOutcome, at: float) -> _Kept:
+    log = pack(run.log)
+    return _Kept(
         run_id=run.run_id,
         agent_id=run.agent_id,
         session_key=run.session_key,
-        max_bytes=0,
         store_key=run.store_key,
         caller=run.caller,
+        created=run.created,
+        started_at_ms=run.started_at_ms,
+        session_id=run.session_id,
+        model=run.model,
+        echo=run.echo,
+        wants_usage=run.wants_usage,
+        log=log,
+        outcome=outcome,
+        at=at,
+        size=footprint(log),
     )
-    copy.created, copy.started_at_ms = run.created, run.started_at_ms
-    copy.session_id, copy.model = run.session_id, run.model
-    copy.echo, copy.wants_usage = run.echo, run.wants_usage
-    copy.log, copy.outcome = run.log.packed(), outcome
-    return copy
+
+
+def _run(kept: _Kept) -> Run:
+    run = Run(
+        run_id=kept.run_id,
+        agent_id=kept.agent_id,
+        session_key=kept.session_key,
+        max_bytes=0,
+        store_key=kept.store_key,
+        caller=kept.caller,
+    )
+    run.created, run.started_at_ms = kept.created, kept.started_at_ms
+    run.session_id, run.model = kept.session_id, kept.model
+    run.echo, run.wants_usage = kept.echo, kept.wants_usage
+    run.log, run.outcome = unpack(kept.log, kept.outcome), kept.outcome
+    return run

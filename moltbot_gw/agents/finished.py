@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
 
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,7 +15,7 @@ REMEMBERED_SECONDS = 600.0
 MOST_REMEMBERED = 1000
 
 
-class _Ended(NamedTuple):
+class _Ended(msgspec.Struct, frozen=True, gc=False):
     outcome: RunOutcome
     at: float
 

@@ -7,7 +7,7 @@ and what has been overtaken meanwhile (an older state of a tool at work) is left
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -32,9 +32,6 @@ MAX_TAKE_CHARS = 16 * 1024
 GAP = "\n\n"
 """What stands between the words of two model calls of one run."""
 
-ENTRY_BYTES = 500
-"""About what a stretch of the log takes beside its text."""
-
 Position = tuple[int, int]
 """A place in a run's log: an entry, and in an entry of text a number of characters."""
 
@@ -49,10 +46,12 @@ class TextEntry:
     One that *is_gap* only keeps the words of two model calls apart.
     """
 
-    def __init__(self, kind: TextKind, *, is_gap: bool = False) -> None:
+    def __init__(
+        self, kind: TextKind, segment: TextSegment, *, is_gap: bool = False
+    ) -> None:
         self.kind = kind
         self.is_gap = is_gap
-        self.segment = TextSegment()
+        self.segment = segment
 
     def __len__(self) -> int:
         """Return the offset of its end."""
@@ -73,9 +72,9 @@ class CallEntry:
     What goes on after another call's piece is an entry without id and name.
     """
 
-    def __init__(self, start: ToolCallDelta) -> None:
+    def __init__(self, start: ToolCallDelta, segment: TextSegment) -> None:
         self.start = msgspec.structs.replace(start, arguments="")
-        self.segment = TextSegment()
+        self.segment = segment
 
     def __len__(self) -> int:
         """Return the offset of its end."""
@@ -94,10 +93,8 @@ class CallEntry:
 
 
 _Event = RunStarted | SideEvent | RunEnded
-_Entry = _Event | TextEntry | CallEntry | None
+LogEntry = _Event | TextEntry | CallEntry | None
 """None is what has been overtaken."""
-
-_KEPT = (TextEntry, CallEntry, RunStarted, RunEnded)
 
 
 class RunLog:
@@ -106,15 +103,16 @@ class RunLog:
     *has_text* says that the assistant has said something.
     """
 
-    def __init__(self) -> None:
-        self._entries: list[_Entry] = []
+    def __init__(self, entries: Iterable[LogEntry] = ()) -> None:
+        """Begin with *entries*, of a run that has ended."""
+        self._entries = list(entries)
         self._updates: dict[str, int] = {}
-        self.has_text = False
+        self.has_text = any(True for _ in self._texts(TextDelta))
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def entry(self, index: int) -> _Entry:
+    def entry(self, index: int) -> LogEntry:
         """Return one entry; *index* is below the length."""
         return self._entries[index]
 
@@ -127,32 +125,6 @@ class RunLog:
         if isinstance(entry, (TextEntry, CallEntry)):
             return offset <= len(entry)
         return offset == 0
-
-    def packed(self) -> RunLog:
-        """Return this log of a run that has ended, for keeping.
-
-        Positions stay right, in this one too.  What its agent's tools did is left out:
-        then it is another log, which shares the words with this one.
-        """
-        for entry in self._entries:
-            if isinstance(entry, (TextEntry, CallEntry)):
-                entry.segment.pack()
-        entries = self._entries
-        kept: list[_Entry] = [e if isinstance(e, _KEPT) else None for e in entries]
-        if kept == entries:
-            return self
-        log = RunLog()
-        log.has_text, log._entries = self.has_text, kept
-        return log
-
-    @property
-    def footprint(self) -> int:
-        """About how many bytes of memory what was said takes."""
-        return sum(
-            ENTRY_BYTES + entry.segment.footprint
-            for entry in self._entries
-            if isinstance(entry, (TextEntry, CallEntry))
-        )
 
     def append(self, event: _Event) -> None:
         """Note *event*; a tool's newest state takes the place of its older one."""
@@ -168,14 +140,14 @@ class RunLog:
         """Go on with text or reasoning."""
         last = self._entries[-1] if self._entries else None
         if not isinstance(last, TextEntry) or last.kind is not kind or last.is_gap:
-            last = TextEntry(kind)
+            last = TextEntry(kind, TextSegment())
             self._entries.append(last)
         last.segment.append(text)
         self.has_text = self.has_text or kind is TextDelta
 
     def append_gap(self) -> None:
         """Keep what was said apart from what follows."""
-        gap = TextEntry(TextDelta, is_gap=True)
+        gap = TextEntry(TextDelta, TextSegment(), is_gap=True)
         gap.segment.append(GAP)
         self._entries.append(gap)
 
@@ -185,7 +157,7 @@ class RunLog:
         if event.name or not (
             isinstance(last, CallEntry) and last.start.index == event.index
         ):
-            last = CallEntry(event)
+            last = CallEntry(event, TextSegment())
             self._entries.append(last)
         if event.arguments:
             last.segment.append(event.arguments)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from sys import getsizeof
 
+import msgspec
+
 BLOCK_CHARS = 16 * 1024
 """Characters in one sealed block, and the most that one ``read`` returns."""
 
@@ -13,6 +15,21 @@ _SEAL_AT = 3 * BLOCK_CHARS
 # is paused, and a session needs the whole text at the end.  Level 1 costs about a
 # millisecond a block, and only answers longer than _SEAL_AT ever pay it.
 _LEVEL = 1
+
+
+class PackedText(msgspec.Struct, frozen=True, gc=False):
+    """The text of a ``TextSegment`` that does not grow any more."""
+
+    blocks: tuple[bytes, ...]
+    tail: str
+
+    @property
+    def footprint(self) -> int:
+        """How many bytes of memory it takes."""
+        return sum(map(getsizeof, (*self.blocks, self.tail)))
+
+
+_NOTHING = PackedText((), "")
 
 
 class TextSegment:
@@ -25,11 +42,12 @@ class TextSegment:
     a disk that can be full), a list of all pieces (a hundred bytes for each token).
     """
 
-    def __init__(self) -> None:
-        self._blocks: list[bytes] = []
-        self._pieces: list[str] = []
-        self._length = 0
-        self._tail_chars = 0
+    def __init__(self, packed: PackedText = _NOTHING) -> None:
+        """Begin with what was *packed*, if anything."""
+        self._blocks = list(packed.blocks)
+        self._pieces = [packed.tail] if packed.tail else []
+        self._tail_chars = len(packed.tail)
+        self._length = len(packed.blocks) * BLOCK_CHARS + len(packed.tail)
 
     def __len__(self) -> int:
         """Return how many characters there are."""
@@ -63,15 +81,9 @@ class TextSegment:
         blocks = [zlib.decompress(block).decode("utf-8") for block in self._blocks]
         return "".join(blocks + self._pieces)
 
-    def pack(self) -> None:
-        """Make its pieces one, because it will not grow any more."""
-        if len(self._pieces) > 1:
-            self._pieces = ["".join(self._pieces)]
-
-    @property
-    def footprint(self) -> int:
-        """How many bytes of memory the text takes."""
-        return sum(map(getsizeof, (*self._blocks, *self._pieces)))
+    def packed(self) -> PackedText:
+        """Return it for keeping; what is compressed is shared."""
+        return PackedText(tuple(self._blocks), "".join(self._pieces))
 
     def _read_tail(self, unread: int, max_chars: int) -> str:
         first, size = len(self._pieces), 0
