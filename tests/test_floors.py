@@ -33,6 +33,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "tallies",
             "tooling",
             "sdnotify",
+            "unheld",
             "supervision",
             "reloadstatus",
         }

@@ -37,6 +37,7 @@ from moltbot_gw.interfaces import ISessionStore
 from moltbot_gw.messages import Message, ModelRequest, SamplingOptions
 from moltbot_gw.stored import History, SessionSettings, TurnEnd, TurnRound, TurnStart
 from moltbot_gw.tooling import ToolContext
+from moltbot_gw.unheld import from_coroutine
 
 _log = Logger()
 T = TypeVar("T")
@@ -100,7 +101,7 @@ class Execution:
 
     async def _steps(self) -> RunOutcome:
         if not self._ticket.take_free():
-            await self._interruptible(Deferred.fromCoroutine(self._ticket.ready()))
+            await self._interruptible(from_coroutine(self._ticket.ready()))
         self._run.leave_lanes()
         call, speaker = await self._begin()
         outcome = await self._play(call, speaker)
@@ -199,7 +200,7 @@ class Execution:
         )
         timer = self._clock.callLater(self._timeout, self._time_out)
         try:
-            playing = Deferred.fromCoroutine(rounds.play(call))
+            playing = from_coroutine(rounds.play(call))
             completion = await self._interruptible(playing)
         except GatewayError as error:
             return self._outcome(error)

@@ -27,6 +27,7 @@ from moltbot_gw.http.probes import ProbesHandler
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.routes import COMPLETIONS, MODELS, OPENAPI, Route
 from moltbot_gw.http.runs import RunsHandler
+from moltbot_gw.unheld import unheld
 from moltbot_gw.wire.chat_response import render_error
 from moltbot_gw.wire.sse import DONE
 
@@ -116,6 +117,7 @@ class Api(Resource):
         handling: Deferred[bytes | None] = maybeDeferred(self._handle, request)
         if not handling.called:
             request.notifyFinish().addErrback(lambda _: handling.cancel())
+        handling.addErrback(unheld)
         handling.addErrback(self._failed, request)
         handling.addCallback(_finish, request)
         handling.addErrback(_give_up, request)

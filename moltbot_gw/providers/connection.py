@@ -128,7 +128,7 @@ class ProviderConnection(Protocol):
         self._answer: Deferred[IResponse] | None = None
         self._answering = False
         self._body: IProtocol | None = None
-        self._body_transport = _BodyTransport(self)
+        self._body_transport: _BodyTransport | None = None
         self._framing = Framing(0, chunked=False)
         self._lost: Failure | None = None
         self._paused = False
@@ -289,11 +289,11 @@ class ProviderConnection(Protocol):
         """
         assert self._body is None, "a body is delivered once"
         self._body = protocol
-        self._body_transport = _BodyTransport(self)
+        transport = self._body_transport = _BodyTransport(self)
         is_empty = self._framing.rest is not None
         if is_empty:
-            self._body_transport.detach()  # there is no body to stop
-        protocol.makeConnection(self._body_transport)  # type: ignore[arg-type]
+            transport.detach()  # there is no body to stop
+        protocol.makeConnection(transport)  # type: ignore[arg-type]
         if not self._answering or is_empty:
             self.resume()
             self._deliver_buffered()
@@ -351,6 +351,7 @@ class ProviderConnection(Protocol):
 
     def _end_body(self, reason: Failure) -> None:
         body, self._body = self._body, None
-        self._body_transport.detach()
+        if self._body_transport is not None:
+            self._body_transport.detach()
         if body is not None:
             body.connectionLost(reason)

@@ -59,6 +59,7 @@ from moltbot_gw.providers.streaming import (
     StreamDecoder,
     StreamingBody,
 )
+from moltbot_gw.unheld import from_coroutine
 from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import EventTooLarge
 
@@ -128,7 +129,7 @@ class HTTPModel:
         self._clock = clock
 
     def stream(self, request: ModelRequest, sink: IRunSink) -> Deferred[Completion]:
-        return Deferred.fromCoroutine(self._stream(request, sink))
+        return from_coroutine(self._stream(request, sink))
 
     def close(self) -> Deferred[None]:
         return self._client.close()

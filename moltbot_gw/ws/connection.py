@@ -14,6 +14,7 @@ from moltbot_gw.agents.ids import new_uuid
 from moltbot_gw.errors import GatewayError
 from moltbot_gw.metering import Meters
 from moltbot_gw.peers import Peer
+from moltbot_gw.unheld import from_coroutine
 from moltbot_gw.wire.connect import HelloOk
 from moltbot_gw.wire.frames import (
     BadFrame,
@@ -30,7 +31,7 @@ from moltbot_gw.wire.frames import (
 from moltbot_gw.ws.calls import Call, Caller, MethodError, MethodTable, shape_of
 from moltbot_gw.ws.handshake import Admission, Applicant, Doorkeeper
 from moltbot_gw.ws.hub import Hub
-from moltbot_gw.ws.machine import build_machine
+from moltbot_gw.ws.machine import Gone, Inputs, build_machine
 from moltbot_gw.ws.outbox import Outbox
 from moltbot_gw.ws.refusals import TOO_EARLY, Closing, Refusal, not_connect
 from moltbot_gw.ws.slots import Slots
@@ -79,7 +80,7 @@ class Connection:
         self._services = services
         self._socket = socket
         self._applicant = Applicant(conn_id=new_uuid(), nonce=new_uuid(), peer=peer)
-        self._machine = build_machine(self)
+        self._machine: Inputs = build_machine(self)
         self._deadline: IDelayedCall | None = None
         self._connect_id = ""
         self._is_member = False
@@ -113,6 +114,7 @@ class Connection:
     def closed(self, code: int | None, reason: str) -> None:
         """The connection is gone."""
         self._machine.lost()
+        self._machine = Gone()
 
     # -- Member: the hub tells
 
@@ -280,7 +282,7 @@ class Connection:
         return waiter
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        running = Deferred.fromCoroutine(work)
+        running = from_coroutine(work)
         self._in_flight.add(running)
         running.addErrback(self._failed)
         running.addBoth(lambda _: self._in_flight.discard(running))

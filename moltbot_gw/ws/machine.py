@@ -54,6 +54,20 @@ class Inputs(Protocol):
         """The connection is gone."""
 
 
+def _nothing(*_: object, **__: object) -> None:
+    pass
+
+
+class Gone:
+    """Takes the machine's place when the connection is lost: nothing counts any more.
+
+    A machine and its ``Acts`` are a circle, which would wait for the collector.
+    """
+
+    opened = asked = babbled = admitted = staticmethod(_nothing)
+    refused = expired = dismissed = lost = staticmethod(_nothing)
+
+
 class Acts(Protocol):
     """What a connection does about it."""
 

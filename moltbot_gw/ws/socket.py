@@ -60,6 +60,12 @@ class Handler(Protocol):
         """The connection is gone; called once, whatever happened before."""
 
 
+class _Nobody:
+    """Who is told of a connection that is gone."""
+
+    opened = received = writable = closed = staticmethod(lambda *_: None)
+
+
 class _Quiet:
     """Autobahn's log: whatever strangers do is no news, and debug text costs time."""
 
@@ -242,7 +248,10 @@ class Socket(WebSocketServerProtocol):
         self._opened = False
         self._stop_timers()
         self._stall_watch.close()
-        self._handler.closed(code, reason or "")
+        handler, self._handler = self._handler, _Nobody()
+        handler.closed(code, reason or "")
+        # Its result are we: with it, or the handler, we would wait for the collector.
+        self.is_closed.addCallback(lambda _: None)
 
     def sendCloseFrame(
         self,

@@ -7,36 +7,23 @@ second, and each costs a tenth of a request more than it would.
 
 from __future__ import annotations
 
-import gc
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
-from tests.integration.gateway import Gateway, ask, post
-from tests.integration.waiting import socket_test, until
-from tests.support.fake_provider import FakeProvider, said
+from tests.integration.gateway import Gateway, ask, post, send
+from tests.integration.waiting import socket_test, until, within
+from tests.support.fake_provider import (
+    CLOSE,
+    STALL,
+    FakeProvider,
+    Script,
+    delta,
+    plain,
+    said,
+    streamed,
+)
+from tests.support.garbage import collected
 
 TURNS = 5
-
-
-@contextmanager
-def collected() -> Iterator[Counter[str]]:
-    """Count, by type, what of ours only the collector has found in the block."""
-    found: Counter[str] = Counter()
-    gc.collect()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        yield found
-        gc.collect()
-        kinds = [type(one) for one in gc.garbage]
-        found.update(
-            kind.__name__ for kind in kinds if kind.__module__.startswith("moltbot_gw")
-        )
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -44,11 +31,53 @@ def collected() -> Iterator[Counter[str]]:
 async def test_a_turn_and_its_connection_leave_no_circles(
     gateway: Gateway, provider: FakeProvider, stream: bool
 ) -> None:
-    # Not true of failures: Twisted's own frames hold them, and they hold the frames.
     provider.default = said("fine")
     await post(gateway, ask("first", stream=stream))
     with collected() as found:
         for _ in range(TURNS):
             assert (await post(gateway, ask("go", stream=stream))).status == 200
+        await until(lambda: not gateway.connections)
+    assert not found
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@socket_test
+async def test_a_client_that_leaves_leaves_no_circles(
+    gateway: Gateway, provider: FakeProvider, stream: bool
+) -> None:
+    async def ask_and_leave(number: int) -> None:
+        provider.scripts.append(streamed(delta("half"), STALL))
+        client = await send(gateway, ask("go", stream=stream))
+        await within(5, provider.when_asked(number))
+        await until(lambda: b"half" in client.received or not stream)
+        client.transport.abortConnection()
+        await gateway.when_idle()
+
+    await ask_and_leave(1)
+    with collected() as found:
+        for number in range(TURNS):
+            await ask_and_leave(number + 2)
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (plain(500, {"error": {"message": "no"}}), 502),
+        (plain(401, {}), 502),
+        (streamed(delta("half"), CLOSE), 502),
+        ([b"HTTP/1.1 500\r\n nonsense\r\n\r\n"], 502),
+    ],
+    ids=["an error", "a refusal", "half an answer", "nonsense"],
+)
+@socket_test
+async def test_a_provider_that_fails_leaves_no_circles(
+    gateway: Gateway, provider: FakeProvider, script: Script, status: int
+) -> None:
+    provider.default = script
+    await post(gateway, ask("first"))
+    with collected() as found:
+        for _ in range(TURNS):
+            assert (await post(gateway, ask("go"))).status == status
         await until(lambda: not gateway.connections)
     assert not found
