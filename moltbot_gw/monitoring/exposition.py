@@ -38,7 +38,8 @@ class Exposition:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
-        self.add(_build)
+        # Once: to find a version takes a look at the disk.
+        self.add(partial(_build, metadata.version("twisted")))
 
     def add(self, collect: Collect) -> None:
         """Tell what *collect* finds, too."""
@@ -71,10 +72,10 @@ def _alone(family: Metric) -> Iterable[Metric]:
     return (family,)
 
 
-def _build() -> Iterable[Metric]:
+def _build(twisted: str) -> Iterable[Metric]:
     build = {
         "version": __version__,
         "python": platform.python_version(),
-        "twisted": metadata.version("twisted"),
+        "twisted": twisted,
     }
     yield InfoMetricFamily(f"{PREFIX}build", "What is running.", value=build)
