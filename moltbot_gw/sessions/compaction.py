@@ -45,8 +45,9 @@ def compact(connection: sqlite3.Connection, wish: Compaction) -> Compacted | Non
         return Compacted(kept=last_seq, archived=None)
     entries = connection.execute(
         "SELECT seq, run_id, created_ms, message, hash FROM entries"
-        " WHERE session = ? AND seq >= ? ORDER BY seq",
-        (old, last_seq - wish.keep),
+        " WHERE place BETWEEN (:number << 28) + :first"
+        " AND ((:number + 1) << 28) - 1 ORDER BY place",
+        {"number": old, "first": last_seq - wish.keep},
     ).fetchall()
     messages = checked_tail(old_id, last_seq, head, entries, wish.keep)
     kept = entries[len(entries) - len(messages) + _first_to_keep(messages) :]

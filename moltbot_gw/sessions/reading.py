@@ -47,13 +47,13 @@ def history(connection: sqlite3.Connection, wanted: Wanted) -> History:
         " summaries.hash, seq, run_id, entries.created_ms, message, entries.hash"
         " FROM sessions"
         # One more than is wanted: its hash is where the chain begins.
-        " LEFT JOIN entries ON entries.session = number AND seq >= first_kept - 1"
-        " AND updated_ms >= :fresh"
+        " LEFT JOIN entries ON place BETWEEN (number << 28) + first_kept - 1"
+        " AND ((number + 1) << 28) - 1 AND updated_ms >= :fresh"
         # Beside the first row only, so that its text is not copied for each.
         " LEFT JOIN summaries ON summaries.session = number AND ordinal = compactions"
         " AND (seq IS NULL OR seq = max(1, first_kept - 1))"
         " WHERE session_key = :key AND is_current"
-        " ORDER BY session_id, seq",  # one session; so said, the keys give the order
+        " ORDER BY session_id, place",  # one session; so said, the keys give the order
         {"key": wanted.session_key, "fresh": wanted.fresh_after_ms},
     ).fetchall()
     if not rows:

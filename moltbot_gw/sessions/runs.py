@@ -77,7 +77,8 @@ def take_along(connection: sqlite3.Connection, old: int, new: int) -> None:
     """Move the runs of what was copied to *new*, and those that have yet to end."""
     connection.execute(
         "UPDATE runs SET session = :new WHERE session = :old AND (state = 'running'"
-        " OR run_id IN (SELECT run_id FROM entries WHERE session = :new))",
+        " OR run_id IN (SELECT run_id FROM entries"
+        " WHERE place BETWEEN (:new << 28) AND ((:new + 1) << 28) - 1))",
         {"new": new, "old": old},
     )
 

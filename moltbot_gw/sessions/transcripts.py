@@ -31,10 +31,11 @@ def transcript(connection: sqlite3.Connection, wanted: Tail) -> Transcript | Non
         " runs.total_tokens, cached_tokens, reasoning_tokens"
         " FROM sessions"
         # One more than is wanted: its hash is where the chain begins.
-        " LEFT JOIN entries ON entries.session = number AND seq >= last_seq - :limit"
+        " LEFT JOIN entries ON place BETWEEN (number << 28)"
+        " + max(0, last_seq - :limit) AND ((number + 1) << 28) - 1"
         " LEFT JOIN runs ON runs.session = number AND runs.run_id = entries.run_id"
         " WHERE session_key = :key AND is_current"
-        " ORDER BY session_id, seq",
+        " ORDER BY session_id, place",
         {"key": wanted.session_key, "limit": wanted.limit},
     ).fetchall()
     if not rows:

@@ -10,6 +10,9 @@ from moltbot_gw.sessions import kept, runs
 from moltbot_gw.sessions.codec import EntryRow, chained, first_hash
 from moltbot_gw.stored import TurnEnd, TurnRound, TurnStart
 
+SEQ_BITS = 28
+"""How many bits of an entry's place are its number in the session."""
+
 _NO_USAGE = Usage()
 
 
@@ -247,4 +250,10 @@ def _counted(turn: TurnEnd, last_seq: int) -> int | None:
 
 def append(connection: sqlite3.Connection, rows: list[EntryRow]) -> None:
     """Store *rows*; the head of their session is for the caller to move."""
-    connection.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", rows)
+    if rows and rows[-1][1] >> SEQ_BITS:
+        raise StoreFailed("The session is too long.")
+    connection.executemany(
+        "INSERT INTO entries (place, run_id, created_ms, message, hash)"
+        " VALUES ((? << 28) | ?, ?, ?, ?, ?)",
+        rows,
+    )

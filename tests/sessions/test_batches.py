@@ -105,7 +105,7 @@ def test_failing_commit_fails_the_whole_batch(
 ) -> None:
     def orphan(own: sqlite3.Connection, _: None) -> None:
         own.execute("PRAGMA defer_foreign_keys=ON")
-        own.execute("INSERT INTO entries VALUES (77, 1, '', 0, x'00', x'00')")
+        own.execute("INSERT INTO summaries VALUES (77, 1, 0, x'00', x'00')")
 
     pump.wait(store.open())
     hold = Hold(store, pump)

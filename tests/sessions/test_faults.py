@@ -110,7 +110,7 @@ class TestDamagedConversation:
             ("UPDATE entries SET run_id = 'other' WHERE seq = 1 AND session = 1", 1),
             ("UPDATE entries SET created_ms = 5 WHERE seq = 2 AND session = 1", 2),
             ("UPDATE entries SET hash = x'00' WHERE seq = 3 AND session = 1", 3),
-            ("UPDATE entries SET seq = 9 WHERE seq = 4 AND session = 1", 4),
+            ("UPDATE entries SET place = place + 5 WHERE seq = 4 AND session = 1", 4),
             ("DELETE FROM entries WHERE seq = 2 AND session = 1", 2),
             ("DELETE FROM entries WHERE seq = 4 AND session = 1", 4),
             ("DELETE FROM entries WHERE session = 1", 1),

@@ -61,6 +61,42 @@ def version_1(path: Path) -> Path:
     return path
 
 
+_OTHERS = {
+    "kept_runs": ("key", b"\x01", "run-9", "main", KEY, 5000, b"{}"),
+    "summaries": (1, 1, 6000, b"what was said", b"\x02"),
+}
+
+
+@pytest.fixture
+def version_3(version_1: Path) -> Path:
+    """The same, upgraded twice, with a kept run and a summary."""
+    folder = files("moltbot_gw.sessions") / "schema"
+    with closing(sqlite3.connect(version_1, isolation_level=None)) as own:
+        for number in (2, 3):
+            own.executescript((folder / f"{number:04}.sql").read_text("utf-8"))
+        for table, row in _OTHERS.items():
+            marks = ", ".join("?" * len(row))
+            own.execute(f"INSERT INTO {table} VALUES ({marks})", row)
+    return version_1
+
+
+def test_rows_are_taken_over_as_they_are(
+    version_3: Path, make_store: MakeStore, pump: Pump
+) -> None:
+    store = make_store()
+    pump.wait(store.open())
+    pump.wait(store.close())
+    with closing(sqlite3.connect(version_3)) as own:
+        for table, row in _OTHERS.items():
+            assert own.execute(f"SELECT * FROM {table}").fetchall() == [row]
+        entries = own.execute(
+            "SELECT session, seq, run_id, created_ms, message, hash FROM entries"
+        )
+        assert entries.fetchall() == [(1, *row) for row in _chain()]
+        assert own.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert not own.execute("PRAGMA foreign_key_check").fetchall()
+
+
 @pytest.mark.usefixtures("version_1")
 def test_all_that_was_stored_is_read(make_store: MakeStore, pump: Pump) -> None:
     store = make_store()
