@@ -6,15 +6,23 @@ from typing import Any, Literal, Union
 
 import msgspec
 
+# Values of values: there are no circles for the garbage collector to find, and a client
+# sends its whole conversation each time.
 
-class TextPart(msgspec.Struct, frozen=True, tag="text", tag_field="type"):
+
+class TextPart(msgspec.Struct, frozen=True, tag="text", tag_field="type", gc=False):
     """Words inside a message of several parts."""
 
     text: str
 
 
 class ImagePart(
-    msgspec.Struct, frozen=True, tag="image", tag_field="type", omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    tag="image",
+    tag_field="type",
+    omit_defaults=True,
+    gc=False,
 ):
     """A picture in a message: *url* is a ``data:`` URL, *detail* the sender's hint."""
 
@@ -26,7 +34,7 @@ Content = Union[str, tuple[Union[TextPart, ImagePart], ...]]
 """Plain text, or parts in their order."""
 
 
-class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A call that the model asked for; *arguments* is JSON text as it wrote it.
 
     *for_client* says that the client's tool of this name was meant, not the agent's.
@@ -39,7 +47,12 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class UserMessage(
-    msgspec.Struct, frozen=True, tag="user", tag_field="role", omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    tag="user",
+    tag_field="role",
+    omit_defaults=True,
+    gc=False,
 ):
     """What the person (or the program that speaks for them) said."""
 
@@ -48,7 +61,12 @@ class UserMessage(
 
 
 class AssistantMessage(
-    msgspec.Struct, frozen=True, tag="assistant", tag_field="role", omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    tag="assistant",
+    tag_field="role",
+    omit_defaults=True,
+    gc=False,
 ):
     """What the model said.
 
@@ -67,7 +85,12 @@ class AssistantMessage(
 
 
 class ToolMessage(
-    msgspec.Struct, frozen=True, tag="tool", tag_field="role", omit_defaults=True
+    msgspec.Struct,
+    frozen=True,
+    tag="tool",
+    tag_field="role",
+    omit_defaults=True,
+    gc=False,
 ):
     """The result of a tool call; the old ``function`` form has no *tool_call_id*.
 
@@ -83,7 +106,7 @@ class ToolMessage(
 Message = Union[UserMessage, AssistantMessage, ToolMessage]
 
 
-class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
+class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a client may ask of the model beside the words; None means unsaid.
 
     *response_format* is OpenAI's object as the client sent it; we do not read it.
@@ -101,7 +124,7 @@ class SamplingOptions(msgspec.Struct, frozen=True, kw_only=True):
     parallel_tool_calls: bool | None = None
 
 
-class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A tool that a model may call; *parameters* is a JSON Schema, not read by us."""
 
     name: str
@@ -110,7 +133,7 @@ class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool | None = None
 
 
-class NamedTool(msgspec.Struct, frozen=True):
+class NamedTool(msgspec.Struct, frozen=True, gc=False):
     """The model must call this tool."""
 
     name: str
@@ -120,7 +143,7 @@ ToolChoice = Union[Literal["auto", "none", "required"], NamedTool]
 """Whether the model may, must not or must call a tool, and which."""
 
 
-class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call of a model: *messages* is never empty, *system* may be.
 
     *tool_choice* counts only where there are *tools*.

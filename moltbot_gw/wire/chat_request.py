@@ -47,21 +47,23 @@ _REMOTE = re.compile(r"https?://", re.IGNORECASE)
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Limit = Annotated[int, Meta(ge=1, le=2**53)]
 
+# JSON has no cycles: the garbage collector need not know of what is made of it.
 
-class _Text(Struct, tag="text", tag_field="type"):
+
+class _Text(Struct, tag="text", tag_field="type", gc=False):
     text: str
 
 
-class _InputText(Struct, tag="input_text", tag_field="type"):
+class _InputText(Struct, tag="input_text", tag_field="type", gc=False):
     text: str
 
 
-class _ImageURL(Struct):
+class _ImageURL(Struct, gc=False):
     url: str
     detail: str | None = None
 
 
-class _Image(Struct, tag="image_url", tag_field="type"):
+class _Image(Struct, tag="image_url", tag_field="type", gc=False):
     image_url: _ImageURL
 
 
@@ -71,41 +73,41 @@ _Parts = Annotated[
 _WireContent = Union[str, _Parts]
 
 
-class _System(Struct, tag="system", tag_field="role"):
+class _System(Struct, tag="system", tag_field="role", gc=False):
     content: _WireContent
 
 
-class _Developer(Struct, tag="developer", tag_field="role"):
+class _Developer(Struct, tag="developer", tag_field="role", gc=False):
     content: _WireContent
 
 
-class _User(Struct, tag="user", tag_field="role"):
+class _User(Struct, tag="user", tag_field="role", gc=False):
     content: _WireContent
     name: str | None = None
 
 
-class _Function(Struct):
+class _Function(Struct, gc=False):
     name: str
     arguments: str = "{}"
 
 
-class _ToolCall(Struct):
+class _ToolCall(Struct, gc=False):
     id: str
     function: _Function
 
 
-class _Assistant(Struct, tag="assistant", tag_field="role"):
+class _Assistant(Struct, tag="assistant", tag_field="role", gc=False):
     content: Union[str, _Parts, None] = None
     tool_calls: Annotated[list[_ToolCall], Meta(max_length=MAX_PARTS)] | None = None
 
 
-class _Tool(Struct, tag="tool", tag_field="role"):
+class _Tool(Struct, tag="tool", tag_field="role", gc=False):
     content: _WireContent
     tool_call_id: str | None = None
     name: str | None = None
 
 
-class _FunctionResult(Struct, tag="function", tag_field="role"):
+class _FunctionResult(Struct, tag="function", tag_field="role", gc=False):
     content: _WireContent
     name: str | None = None
 
@@ -113,30 +115,30 @@ class _FunctionResult(Struct, tag="function", tag_field="role"):
 _WireMessage = Union[_System, _Developer, _User, _Assistant, _Tool, _FunctionResult]
 
 
-class _StreamOptions(Struct):
+class _StreamOptions(Struct, gc=False):
     include_usage: bool | None = None
 
 
-class _FunctionSpec(Struct):
+class _FunctionSpec(Struct, gc=False):
     name: Annotated[str, Meta(pattern=TOOL_NAME)]
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _ClientTool(Struct, tag="function", tag_field="type"):
+class _ClientTool(Struct, tag="function", tag_field="type", gc=False):
     function: _FunctionSpec
 
 
-class _ChosenFunction(Struct):
+class _ChosenFunction(Struct, gc=False):
     name: str
 
 
-class _Chosen(Struct, tag="function", tag_field="type"):
+class _Chosen(Struct, tag="function", tag_field="type", gc=False):
     function: _ChosenFunction
 
 
-class _Body(Struct):
+class _Body(Struct, gc=False):
     messages: Annotated[list[_WireMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     model: str | None = None
     stream: bool | None = None
@@ -168,7 +170,7 @@ _HINTS = {
 }
 
 
-class PicturePlace(msgspec.Struct, frozen=True):
+class PicturePlace(msgspec.Struct, frozen=True, gc=False):
     """Where a picture is: in which of the request's messages, in which of its parts.
 
     *path* is that of its URL in the body as the client has sent it.
@@ -179,7 +181,7 @@ class PicturePlace(msgspec.Struct, frozen=True):
     path: str
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A valid request.
 
     *system* joins all system and developer texts with a blank line; *messages* holds
