@@ -19,8 +19,10 @@ FILE_NAME = "IDENTITY.md"
 MAX_FILE_BYTES = 64 * 1024
 MAX_VALUE_CHARS = 1000
 
+# An agent writes the file: no run of characters may be read in two ways, or a long one
+# takes minutes.
 _LINE = re.compile(
-    r"^[ \t]*-?[ \t*_]*(name|emoji|theme|avatar)[ \t*_]*:([^\n]*)$", re.I | re.M
+    r"^[ \t]*(?:[-*_][ \t*_]*)?(name|emoji|theme|avatar)[ \t*_]*:([^\n]*)$", re.I | re.M
 )
 _Signature = tuple[int, int, int]
 
