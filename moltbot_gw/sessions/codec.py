@@ -17,7 +17,7 @@ from moltbot_gw.messages import Message
 from moltbot_gw.sessions.faults import TranscriptDamaged
 
 EntryRow = tuple[int, int, str, int, bytes, bytes]
-"""A row of ``entries``: session, seq, run_id, created_ms, message, hash."""
+"""An entry to store: session, seq, run_id, created_ms, message, hash."""
 
 StoredEntry = tuple[int, str, int, bytes, bytes]
 """What is read of one: seq, run_id, created_ms, message, hash."""

@@ -11,7 +11,7 @@ from moltbot_gw.sessions.codec import EntryRow, chained, first_hash
 from moltbot_gw.stored import TurnEnd, TurnRound, TurnStart
 
 SEQ_BITS = 28
-"""How many bits of an entry's place are its number in the session."""
+"""How many bits of an entry's place are its number in the session; see ``0004.sql``."""
 
 _NO_USAGE = Usage()
 
