@@ -54,18 +54,14 @@ class Inputs(Protocol):
         """The connection is gone."""
 
 
-def _nothing(*_: object, **__: object) -> None:
-    pass
-
-
 class Gone:
     """Takes the machine's place when the connection is lost: nothing counts any more.
 
     A machine and its ``Acts`` are a circle, which would wait for the collector.
     """
 
-    opened = asked = babbled = admitted = staticmethod(_nothing)
-    refused = expired = dismissed = lost = staticmethod(_nothing)
+    opened = asked = babbled = admitted = staticmethod(lambda *_: None)
+    refused = expired = dismissed = lost = staticmethod(lambda *_: None)
 
 
 class Acts(Protocol):
