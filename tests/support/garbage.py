@@ -19,8 +19,7 @@ def collected() -> Iterator[Counter[str]]:
         gc.collect()
         kinds = [type(one) for one in gc.garbage]
         names = (k.__name__ for k in kinds if k.__module__.startswith("moltbot_gw"))
-        # Twisted's connector and its client hold each other, and the factory.
-        found.update(name for name in names if name != "_QuietFactory")
+        found.update(names)
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
