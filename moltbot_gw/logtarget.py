@@ -5,22 +5,23 @@ from __future__ import annotations
 import atexit
 import signal
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from twisted.logger import (
-    FileLogObserver,
     ILogObserver,
     LegacyLogObserverWrapper,
     LogEvent,
-    formatEventAsClassicLogText,
     formatTime,
 )
 from twisted.python.logfile import LogFile as TwistedLogFile
+from zope.interface import implementer
 
 from moltbot_gw.logs.console import CLOSE_SECONDS, Console
-from moltbot_gw.logs.plain import Cleaned, event_of
+from moltbot_gw.logs.levels import Levels
+from moltbot_gw.logs.plain import Cleaned
 from moltbot_gw.logs.rules import LogRules
-from moltbot_gw.logs.scribe import SLOW_DISK, loss
+from moltbot_gw.logs.scribe import SLOW_DISK, Entry, Scribe, loss
 from moltbot_gw.logs.styles import Style
 from moltbot_gw.logs.writer import LineWriter
 
@@ -44,7 +45,11 @@ def find_log_target(
     if options.get("logger") or (named == "-" and not options.get("nodaemon")):
         return None
     if options.get("syslog"):
-        return _cleaned(_syslog(options.get("prefix") or ""), rules)
+        return Cleaned(
+            _syslog(options.get("prefix") or ""),
+            scribe=rules.scribe,
+            levels=rules.console,
+        )
     if options.get("nodaemon") and named in (None, "", "-"):
         return Console(
             descriptor=STDOUT if named == "-" else STDERR,
@@ -55,11 +60,11 @@ def find_log_target(
         )
     # A thread does not survive the fork of a daemon, before which the log begins.
     in_thread = bool(options.get("nodaemon"))
-    return _cleaned(_file(named or "twistd.log", in_thread=in_thread), rules)
-
-
-def _cleaned(observer: ILogObserver, rules: LogRules) -> ILogObserver:
-    return Cleaned(observer, scribe=rules.scribe, levels=rules.console)
+    return TwistdFile(
+        _file(named or "twistd.log", in_thread=in_thread),
+        scribe=rules.scribe,
+        levels=rules.console,
+    )
 
 
 def _syslog(prefix: str) -> ILogObserver:
@@ -69,7 +74,7 @@ def _syslog(prefix: str) -> ILogObserver:
     return LegacyLogObserverWrapper(emit)
 
 
-def _file(path: str, *, in_thread: bool) -> ILogObserver:
+def _file(path: str, *, in_thread: bool) -> Any:
     """Return what twistd writes its own file with; SIGUSR1 begins another."""
     file = TwistedLogFile.fromFullPath(path)
     if not signal.getsignal(signal.SIGUSR1):
@@ -80,8 +85,23 @@ def _file(path: str, *, in_thread: bool) -> ILogObserver:
             reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
 
         signal.signal(signal.SIGUSR1, rotate)
-    written: Any = PatientFile(file) if in_thread else file
-    return FileLogObserver(written, _ClassicText())
+    return PatientFile(file) if in_thread else file
+
+
+@implementer(ILogObserver)
+class TwistdFile:
+    """Writes events to *file*, in lines as twistd's own."""
+
+    def __init__(self, file: Any, *, scribe: Scribe, levels: Levels) -> None:
+        self._file = file
+        self._scribe = scribe
+        self._levels = levels
+
+    def __call__(self, event: LogEvent) -> None:
+        """Take a log event, from any thread."""
+        if self._levels.shows(event):
+            self._file.write(_classic(self._scribe.entry(event)))
+            self._file.flush()
 
 
 class PatientFile:
@@ -113,23 +133,16 @@ class PatientFile:
 
 
 def _tell_dropped(count: int) -> bytes:
-    line = formatEventAsClassicLogText(event_of(loss(__name__, count, SLOW_DISK)))
-    return (line or "").encode()
+    return _classic(loss(__name__, count, SLOW_DISK)).encode()
 
 
-class _ClassicText:
-    """Twisted's own lines; their time has seconds, so it is written once for each."""
+def _classic(entry: Entry) -> str:
+    """Return what ``formatEventAsClassicLogText`` does, in a tenth of its time."""
+    text = "\n\t".join((entry.text, *entry.trace))
+    level = getattr(entry.level, "name", "-")
+    return f"{_local_time(int(entry.time))} [{entry.namespace}#{level}] {text}\n"
 
-    def __init__(self) -> None:
-        self._second: int | None = None
-        self._spelled = ""
 
-    def __call__(self, event: LogEvent) -> str | None:
-        return formatEventAsClassicLogText(event, self._time)
-
-    def _time(self, when: float | None) -> str:
-        if when is None:
-            return formatTime(when)
-        if int(when) != self._second:
-            self._second, self._spelled = int(when), formatTime(when)
-        return self._spelled
+@lru_cache(2)  # lines come in the order of their times
+def _local_time(second: int) -> str:
+    return formatTime(second)

@@ -80,7 +80,7 @@ class Scrubber:
                 text = text.replace(secret, MASK)
         if self._likely:
             lower = text.lower()
-            if any(hint in lower for hint in _HINTS):
+            if any(map(lower.__contains__, _HINTS)):
                 text = _LIKELY.sub(_keep_name, text)
         for pattern in self._patterns:
             text = pattern.sub(_mask_groups, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -43,8 +43,13 @@ _encode = msgspec.json.Encoder().encode
 
 def iso_time(seconds: float) -> str:
     """Return a Unix time in UTC, to the millisecond, as JavaScript writes it."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    second, micros = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_utc(second)}.{micros // 1000:03d}Z"
+
+
+@lru_cache(2)  # lines come in the order of their times
+def _utc(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def render_pretty(entry: Entry, fields: Mapping[str, Scalar]) -> list[str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from moltbot_gw.logs.scribe import Entry
 from moltbot_gw.logs.styles import (
     bytes_of,
     is_journal,
+    iso_time,
     render_compact,
     render_json,
     render_pretty,
@@ -42,6 +44,15 @@ def test_compact_is_plain() -> None:
         "    one",
         "    two",
     ]
+
+
+@pytest.mark.parametrize(
+    "seconds", [0.0, 1.0015, 1_700_000_000.9996, 1_700_000_000.9999999, 1_763_920_799.5]
+)
+def test_times_are_those_of_datetime(seconds: float) -> None:
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    shown = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert iso_time(seconds) == shown
 
 
 def test_json_is_one_object_in_which_fields_replace_nothing() -> None:
