@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 from twisted.web.http_headers import Headers
 
@@ -20,6 +22,9 @@ from moltbot_gw.config import normalize_agent_id
 from moltbot_gw.errors import Forbidden, InvalidRequest, ModelNotFound
 from moltbot_gw.principals import AGENT_NOT_ALLOWED, ALL_AGENTS, OWNER, Principal
 from moltbot_gw.wire.chat_request import ChatRequest
+
+OwnHeaders = Mapping[bytes, Sequence[bytes]]
+"""Values of headers by their names in lower case."""
 
 _NAMES = ("moltbot", "clawdbot", "openclaw")
 
@@ -56,8 +61,9 @@ def find_target(
     ``InvalidRequest`` for headers that disagree, and for keys and models that a client
     may not use.
     """
-    target = _find(headers, chat, roster, global_scope, principal)
-    asked = find_header(headers, "model")
+    own = own_headers(headers)
+    target = _find(own, chat, roster, global_scope, principal)
+    asked = find_header(own, "model")
     if asked is None:
         return target
     model = roster.catalog.find(asked.value)
@@ -72,14 +78,14 @@ def find_target(
 
 
 def _find(
-    headers: Headers,
+    own: OwnHeaders,
     chat: ChatRequest,
     roster: Roster,
     global_scope: bool,
     principal: Principal,
 ) -> Target:
-    header = find_header(headers, "agent-id") or find_header(headers, "agent")
-    key = find_header(headers, "session-key")
+    header = find_header(own, "agent-id") or find_header(own, "agent")
+    key = find_header(own, "session-key")
     asked, param = _asked_agent(header, chat, roster)
     if key is None:
         agent_id = roster.default_id if asked is None else asked
@@ -154,15 +160,26 @@ def _check_agent(
         raise ModelNotFound(f'{param}: there is no agent "{agent_id}".', param=param)
 
 
-def find_header(headers: Headers, suffix: str) -> Said | None:
+def own_headers(headers: Headers) -> OwnHeaders:
+    """Return the headers that may be the product's own, for ``find_header``."""
+    return {
+        name.lower(): values
+        for name, values in headers.getAllRawHeaders()
+        if name[:2] in (b"X-", b"x-")
+    }
+
+
+def find_header(own: OwnHeaders, suffix: str) -> Said | None:
     """Return what the header ``x-moltbot-<suffix>`` says, under any product's name.
 
     Raises ``InvalidRequest`` if there are several, and they disagree.
     """
+    if not own:
+        return None
     said: Said | None = None
     for product in _NAMES:
         name = f"x-{product}-{suffix}"
-        for raw in headers.getRawHeaders(name.encode("ascii"), ()):
+        for raw in own.get(name.encode("ascii"), ()):
             value = raw.decode("ascii").strip()
             if not value:
                 continue
