@@ -129,8 +129,7 @@ class ChatStreamDecoder:
             del payloads[payloads.index(b"[DONE]") :]
         merged = _Merger(self._calls)
         try:
-            for chunk in _decode_chunks([payload for payload in payloads if payload]):
-                self._take_chunk(chunk, merged)
+            self._take_chunks(_decode_chunks(list(filter(None, payloads))), merged)
         except ProviderError as error:
             error.events = merged.finish()
             raise
@@ -150,17 +149,21 @@ class ChatStreamDecoder:
         whole = self.finish_reason == "tool_calls"
         return list(self._calls.finish()) if whole else []
 
-    def _take_chunk(self, chunk: _Chunk, merged: _Merger) -> None:
-        if chunk.usage is not None:
-            self.usage = _usage(chunk.usage)
-        for choice in chunk.choices or ():
-            if choice.index:
-                continue  # one choice was asked for; a second would be mixed into it
-            delta = choice.delta or choice.message
-            if delta is not None:
-                merged.add(delta)
-            if choice.finish_reason:
-                self._said = choice.finish_reason
+    def _take_chunks(self, chunks: Iterable[_Chunk], merged: _Merger) -> None:
+        """Take what one read brought, a chunk for each word: so this is one loop."""
+        for chunk in chunks:
+            if chunk.error is not None:
+                raise _provider_error(chunk.error)
+            if chunk.usage is not None:
+                self.usage = _usage(chunk.usage)
+            for choice in chunk.choices or ():
+                if choice.index:
+                    continue  # one was asked for; a second would be mixed into it
+                delta = choice.delta or choice.message
+                if delta is not None:
+                    merged.add(delta)
+                if choice.finish_reason:
+                    self._said = choice.finish_reason
 
 
 def _finish_reason(said: str, calls: CallAssembler, refused: bool) -> FinishReason:
@@ -233,6 +236,8 @@ class _Merger:
 def decode_reply(body: bytes) -> tuple[list[ModelEvent], FinishReason, Usage]:
     """Read a whole, non-streamed completion, from servers that do not stream."""
     chunk = _decode_chunk(body)
+    if chunk.error is not None:
+        raise _provider_error(chunk.error)
     if not chunk.choices:
         raise ProviderError("the reply has no choices")
     calls = CallAssembler()
@@ -271,19 +276,14 @@ def _decode_chunks(payloads: list[bytes]) -> Iterable[_Chunk]:
     except (msgspec.DecodeError, ValueError, RecursionError):
         chunks = []
     # A payload such as ``{},{}`` is no chunk, but would pass for two in a list.
-    if len(chunks) != len(payloads) or any(c.error is not None for c in chunks):
-        return map(_decode_chunk, payloads)
-    return chunks
+    return chunks if len(chunks) == len(payloads) else map(_decode_chunk, payloads)
 
 
 def _decode_chunk(payload: bytes) -> _Chunk:
     try:
-        chunk = _chunk_decoder.decode(payload)
+        return _chunk_decoder.decode(payload)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise ProviderError("the provider sent something that is no chunk") from None
-    if chunk.error is not None:
-        raise _provider_error(chunk.error)
-    return chunk
 
 
 def _provider_error(error: _Error | str) -> ProviderError:
