@@ -94,6 +94,8 @@ class Speech:
 
     def calls(self) -> tuple[ToolCall, ...]:
         """Return all calls, the client's and the agent's, in their order."""
+        if not self._calls:
+            return ()
         shown = self._log.calls()
         return tuple(
             ToolCall(call.start.id, call.start.name, call.arguments.whole())
