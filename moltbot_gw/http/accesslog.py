@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import LogEvent, Logger, LogLevel
 
 _log = Logger()
 
@@ -27,12 +28,25 @@ class AccessLog:
     def __init__(self, clock: IReactorTime, late_seconds: float = LATE_SECONDS) -> None:
         self._clock = clock
         self._late_seconds = late_seconds
-        self._waiting: list[dict[str, Any]] = []
+        self._waiting: list[LogEvent] = []
         self._timer: IDelayedCall | None = None
 
     def note(self, line: str, **fields: Any) -> None:
         """Write *line* soon; *fields* go beside it, for logs in JSON."""
-        self._waiting.append({"line": line, **fields})
+        # What ``Logger.info`` would make of it later, at another time.
+        self._waiting.append(
+            {
+                "log_logger": _log,
+                "log_level": LogLevel.info,
+                "log_namespace": _log.namespace,
+                "log_source": None,
+                # One field to format; the others are there for JSON logs.
+                "log_format": "{line}",
+                "log_time": time(),
+                "line": line,
+                **fields,
+            }
+        )
         if not self._late_seconds or len(self._waiting) >= _MOST_WAITING:
             self.flush()
         elif self._timer is None:
@@ -44,9 +58,8 @@ class AccessLog:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, []
-        for fields in waiting:
-            # One field to format; the others are there for JSON logs.
-            _log.info("{line}", **fields)
+        for event in waiting:
+            _log.observer(event)
 
     def _ring(self) -> None:
         self._timer = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import Any, Union
 
-import attrs
+import msgspec
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
 from moltbot_gw.logs.failures import lines_of
@@ -27,8 +27,7 @@ _NOT_FIELDS = frozenset(
 )
 
 
-@attrs.frozen(kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One event, fit to be seen: *text* is one line, *trace* those of a failure.
 
     *time* is in Unix seconds.

@@ -61,6 +61,7 @@ class LineWriter:
                 self._thread = Thread(target=self._run, name="log", daemon=True)
                 self._thread.start()
             elif self._idle:
+                self._idle = False  # one call wakes it, however many lines follow
                 self._changed.notify()
 
     def close(self, seconds: float) -> None:

@@ -85,6 +85,20 @@ def test_what_looks_like_a_secret_is_masked_unless_it_is_switched_off(
 
 
 @pytest.mark.parametrize(
+    "prefix",
+    [
+        *("sk", "pk", "rk", "xai", "gsk", "ghp", "gho", "ghu", "ghs", "ghr", "glpat"),
+        *("xoxa", "xoxb", "xoxe", "xoxp", "xoxr", "xoxs", "npm", "pplx", "hf", "key"),
+        "github_pat",
+    ],
+)
+def test_a_key_of_each_vendor_is_masked(prefix: str) -> None:
+    for joint in "-_":
+        text = f"it was {prefix}{joint}0123456789AB, they said"
+        assert Scrubber([]).mask(text) == "it was ***, they said"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "POST x 200 1 ms request=4f3a-1 run=chatcmpl_0b6c prompt_tokens=12",
