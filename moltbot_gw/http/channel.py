@@ -84,6 +84,7 @@ class GatewayChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._host = self.transport.getHost()
         self.site.opened(self)
         limit_send_buffer(self.transport)
         self._stall_watch = StallWatch(
@@ -120,6 +121,10 @@ class GatewayChannel(HTTPChannel):
             self.refuse(BadHTTP("Header lines are not folded."))
         else:
             super().lineReceived(line)
+
+    def getHost(self) -> Any:
+        """Return our address; Twisted asks for it, and the kernel, at each request."""
+        return self._host
 
     def lineLengthExceeded(self, line: bytes) -> None:
         if hasattr(self, "_path"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from twisted.python.failure import Failure
@@ -26,6 +28,12 @@ from moltbot_gw.principals import Principal
 
 if TYPE_CHECKING:
     from moltbot_gw.http.channel import GatewayChannel
+
+
+@lru_cache(2)  # most requests come in the second of the last one
+def _date_of(second: int) -> bytes:
+    date: bytes = datetimeToString(second)
+    return date
 
 
 class GatewayRequest(server.Request):
@@ -109,7 +117,7 @@ class GatewayRequest(server.Request):
         """Answer the refusal, or let Klein find the handler by the canonical path."""
         self.site = self.channel.site
         headers = self.responseHeaders
-        headers.setRawHeaders(b"Date", [datetimeToString()])
+        headers.setRawHeaders(b"Date", [_date_of(int(time()))])
         headers.setRawHeaders(b"X-Request-Id", [self.request_id])
         if self.cors_origin is not None:
             for name, value in cors_headers(self.cors_origin):
