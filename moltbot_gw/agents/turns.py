@@ -41,6 +41,8 @@ def without_retry(
     of tools that come again take the place of the earlier ones, with what the model
     said to those: a result without a call of its own is of no use.
     """
+    if not history:
+        return history
     while news and len(history) >= len(news) and history[-len(news) :] == news:
         history = history[: -len(news)]
     again = {m.tool_call_id for m in news if isinstance(m, ToolMessage)} - {None}
