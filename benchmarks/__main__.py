@@ -7,7 +7,16 @@ import json
 import sys
 from typing import Any
 
-from benchmarks import cpu, memory, reload, restart, slowhttp, soak, websocket
+from benchmarks import (
+    cpu,
+    instructions,
+    memory,
+    reload,
+    restart,
+    slowhttp,
+    soak,
+    websocket,
+)
 from benchmarks.watching import MOST_STALL
 
 
@@ -15,7 +24,7 @@ def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     kinds = ["cpu", "memory", "websocket", "reload", "restart", "all"]
-    kinds += ["slowhttp", "soak"]
+    kinds += ["slowhttp", "soak", "instructions"]
     parser.add_argument("what", choices=kinds, nargs="?")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
     parser.add_argument("--requests", type=int, default=800, help="a round (800)")
@@ -50,8 +59,11 @@ def main() -> None:
         results["memory"] = measure_memory()
     if options.what in ("websocket", "all", None):
         results["websocket"] = measure_websocket(options.flood_mb)
-    if options.what == "slowhttp":  # not in all: it needs a program of its own
+    # Not in all: these two need a program of their own.
+    if options.what == "slowhttp":
         results["slowhttp"] = measure_slowhttp()
+    if options.what == "instructions":
+        results["instructions"] = measure_instructions(options.requests)
     if options.what in ("reload", "all", None):
         results["reload"] = measure_reload()
     if options.what in ("restart", "all", None):
@@ -73,12 +85,31 @@ def measure_cpu(rounds: int, requests: int) -> list[dict[str, Any]]:
             rounds=rounds,
             pace=0.001 if stream else 0.0,
         )
-        kind = "32 chunks streamed" if stream else "whole"
         ours, theirs = min(result["gateway_us"]), min(result["proxy_us"])
-        name = f"{kind}, {clients} client{'s' if clients > 1 else ''}"
+        name = _name_of(clients, stream=stream)
         print(f"{name:24}{ours:>12}{theirs:>12}{result['ratio']:>8}", flush=True)
         results.append(result)
     return results
+
+
+def measure_instructions(requests: int) -> list[dict[str, Any]]:
+    """Print and return instructions a request beside the reverse proxy."""
+    results = []
+    print("Thousands of instructions a request")
+    print(f"{'':24}{'gateway':>12}{'proxy':>12}{'ratio':>8}")
+    for clients in (1, 16):
+        # Each takes fifty times as long as without valgrind.
+        result = instructions.measure(clients=clients, requests=requests // 4)
+        ours, theirs = result["gateway_thousands"], result["proxy_thousands"]
+        name = _name_of(clients, stream=False)
+        print(f"{name:24}{ours:>12}{theirs:>12}{result['ratio']:>8}", flush=True)
+        results.append(result)
+    return results
+
+
+def _name_of(clients: int, *, stream: bool) -> str:
+    kind = "32 chunks streamed" if stream else "whole"
+    return f"{kind}, {clients} client{'s' if clients > 1 else ''}"
 
 
 def measure_memory() -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ import attrs
 TOKEN = "benchmark-token-benchmark-token"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)\n")
-START_SECONDS = 20.0
+START_SECONDS = 60.0  # under valgrind all takes fifty times as long
 
 
 def cpu_seconds(pid: int) -> float:
@@ -42,9 +42,14 @@ def provider(chunks: int, pace: float) -> Iterator[int]:
 
 
 @contextmanager
-def proxy(provider_port: int) -> Iterator[tuple[int, int]]:
-    """Run Twisted's reverse proxy before the provider; give its pid and port."""
-    with module("benchmarks.proxy", [str(provider_port)]) as (process, port):
+def proxy(
+    provider_port: int, *, under: Sequence[str] = ()
+) -> Iterator[tuple[int, int]]:
+    """Run Twisted's reverse proxy before the provider; give its pid and port.
+
+    *under* is another program, with its options, that runs a Python program.
+    """
+    with module("benchmarks.proxy", [str(provider_port)], under) as (process, port):
         yield process.pid, port
 
 
@@ -96,21 +101,29 @@ def configuration(
 
 @contextmanager
 def gateway(
-    provider_port: int, *, stall: float = 300.0, **more: Any
+    provider_port: int, *, stall: float = 300.0, under: Sequence[str] = (), **more: Any
 ) -> Iterator[tuple[int, int]]:
     """Run the gateway before the provider; give its pid and port.
 
-    *stall* is the stall time-out in seconds; *more* are further members of the
-    ``gateway`` section of its configuration.
+    *stall* is the stall time-out in seconds; *under* as for ``proxy``; *more* are
+    further members of the ``gateway`` section of its configuration.
     """
     config = configuration(provider_port, stall=stall, **more)
-    with tempfile.TemporaryDirectory() as folder, daemon(config, folder) as running:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        daemon(config, folder, under) as running,
+    ):
         yield running.pid, running.port
 
 
 @contextmanager
-def daemon(config: dict[str, Any], folder: str) -> Iterator[Running]:
-    """Run the gateway with *config*, which becomes ``moltbot.json`` in *folder*."""
+def daemon(
+    config: dict[str, Any], folder: str, under: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Run the gateway with *config*, which becomes ``moltbot.json`` in *folder*.
+
+    *under* as for ``proxy``.
+    """
     place = Path(folder)
     write(config, place)
     log = place / "twistd.log"
@@ -118,7 +131,7 @@ def daemon(config: dict[str, Any], folder: str) -> Iterator[Running]:
     with (
         output.open("wb") as sink,
         subprocess.Popen(
-            [*command(log), "--port=0"],
+            [*under, *command(log), "--port=0"],
             env=environment(place),
             stdout=sink,
             stderr=sink,
@@ -179,10 +192,13 @@ def load(port: int, clients: int, requests: int, *, stream: bool) -> dict[str, A
 
 @contextmanager
 def module(
-    name: str, arguments: Sequence[str]
+    name: str, arguments: Sequence[str], under: Sequence[str] = ()
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run the module *name*; give its process and the port that it prints first."""
-    command = [sys.executable, "-m", name, *arguments]
+    """Run the module *name*; give its process and the port that it prints first.
+
+    *under* as for ``proxy``.
+    """
+    command = [*(under or [sys.executable]), "-m", name, *arguments]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
