@@ -154,10 +154,10 @@ class GatewaySite(Site):
         request_id = request.request_id.decode("ascii")
         key = _key_of(request.principal)
         self.answers.add(route, str(request.code), key)
-        report = RunReport(
-            f"run={request.run_id or '-'}", {"run_id": request.run_id or "-"}
-        )
-        if request.run_report is not None:
+        if request.run_report is None:
+            run_id = request.run_id or "-"
+            report = RunReport(f"run={run_id}", {"run_id": run_id})
+        else:
             report = request.run_report()
         named = f" key={key}" if key else ""
         self._access_log.note(
