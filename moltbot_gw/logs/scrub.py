@@ -14,12 +14,17 @@ MAX_SECRET_CHARS = 4096
 
 _BREAKS = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-# What vendors' keys begin with, a hyphen or an underscore behind it.
-_PREFIXES = (
-    *("sk", "pk", "rk", "xai", "gsk", "ghp", "gho", "ghu", "ghs", "ghr", "glpat"),
-    *("xoxa", "xoxb", "xoxe", "xoxp", "xoxr", "xoxs", "npm", "pplx", "hf", "key"),
-    "github_pat",
-)
+# What vendors' keys begin with, a hyphen or an underscore behind it, by what those of a
+# line have in common.
+_FAMILIES = {
+    **{alone: (alone,) for alone in ("pk", "rk", "xai", "glpat", "npm", "pplx", "hf")},
+    "sk": ("sk", "gsk"),
+    "gh": ("ghp", "gho", "ghu", "ghs", "ghr"),
+    "git": ("github_pat",),
+    "xox": ("xoxa", "xoxb", "xoxe", "xoxp", "xoxr", "xoxs"),
+    "key": ("key",),
+}
+_PREFIXES = tuple(prefix for family in _FAMILIES.values() for prefix in family)
 _SCHEMES = ("bearer ", "basic ")
 _NAMES = ("key", "token", "secret", "passw", "authorization", "cookie")
 _STARTS = ("aiza", "akia", "eyj")
@@ -54,10 +59,11 @@ _HINTS = (
     "-----begin",
 )
 
-# No hint is there without one of these, of which there are half as many.  The bare word
-# "token" is none of them, because each line of the access log counts tokens.
+# No hint is there without one of these, of which there are half as many.  "key" stands
+# for the name as well; the bare word "token" does not, because each line of the access
+# log counts tokens.
 _STEMS = (
-    *("sk", "pk", "rk", "xai", "gh", "git", "glpat", "xox", "npm", "pplx", "hf", "key"),
+    *_FAMILIES,
     *(f"token{end}" for end in _ENDS),
     *_NAMES[2:],
     *_SCHEMES,

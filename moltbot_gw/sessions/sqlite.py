@@ -57,7 +57,7 @@ GATHER_SECONDS = 0.008
 """How long a commit waits for company.  A turn takes seconds, and under load this
 halves what a commit costs: fewer flushes, wake-ups and fights for the interpreter.
 And who was acknowledged together goes on together, through code that the processor
-then has at hand: a tenth of a whole request."""
+then has at hand: up to an eighth of a whole request."""
 
 
 @implementer(ISessionStore)
