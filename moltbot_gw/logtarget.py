@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.logger import (
     ILogObserver,
@@ -58,10 +59,8 @@ def find_log_target(
             levels=rules.console,
             environ=environ,
         )
-    # A thread does not survive the fork of a daemon, before which the log begins.
-    in_thread = bool(options.get("nodaemon"))
     return TwistdFile(
-        _file(named or "twistd.log", in_thread=in_thread),
+        _file(named or "twistd.log", forks=not options.get("nodaemon")),
         scribe=rules.scribe,
         levels=rules.console,
     )
@@ -74,7 +73,7 @@ def _syslog(prefix: str) -> ILogObserver:
     return LegacyLogObserverWrapper(emit)
 
 
-def _file(path: str, *, in_thread: bool) -> Any:
+def _file(path: str, *, forks: bool) -> PatientFile:
     """Return what twistd writes its own file with; SIGUSR1 begins another."""
     file = TwistedLogFile.fromFullPath(path)
     if not signal.getsignal(signal.SIGUSR1):
@@ -85,14 +84,21 @@ def _file(path: str, *, in_thread: bool) -> Any:
             reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
 
         signal.signal(signal.SIGUSR1, rotate)
-    return PatientFile(file) if in_thread else file
+    return PatientFile(file, forks=forks)
+
+
+class LineFile(Protocol):
+    """A log file."""
+
+    def write(self, text: str) -> object:
+        """Take whole lines."""
 
 
 @implementer(ILogObserver)
 class TwistdFile:
     """Writes events to *file*, in lines as twistd's own."""
 
-    def __init__(self, file: Any, *, scribe: Scribe, levels: Levels) -> None:
+    def __init__(self, file: LineFile, *, scribe: Scribe, levels: Levels) -> None:
         self._file = file
         self._scribe = scribe
         self._levels = levels
@@ -101,32 +107,43 @@ class TwistdFile:
         """Take a log event, from any thread."""
         if self._levels.shows(event):
             self._file.write(_classic(self._scribe.entry(event)))
-            self._file.flush()
 
 
 class PatientFile:
-    """A file for an observer, of which a thread writes the texts.
+    """A log file of twistd's, which a thread writes.
 
-    The disk may be busy for half a second, and with a file as it is the reactor would
-    wait for it at each line.
+    The disk may be busy for half a second, and with the file as it is the reactor would
+    wait for it at each line.  A thread does not survive the fork of a daemon, before
+    which the log begins: so with *forks* lines are written at once until then.
     """
 
-    def __init__(self, file: TwistedLogFile) -> None:
+    def __init__(self, file: TwistedLogFile, *, forks: bool) -> None:
         self._file = file
-        self._writer = LineWriter(self._put, dropped=_tell_dropped)
-        atexit.register(self.close)
+        self._writer: LineWriter | None = None
+        if forks:
+            os.register_at_fork(after_in_child=self._begin)
+        else:
+            self._begin()
 
     def write(self, text: str) -> None:
         """Take whole lines, from any thread."""
-        self._writer.write(text.encode("utf-8", "replace"))
-
-    def flush(self) -> None:
-        """The thread does."""
+        data = text.encode("utf-8", "replace")
+        if self._writer is None:
+            self._put(data)
+        else:
+            self._writer.write(data)
 
     def close(self) -> None:
         """Write what waits, and nothing after it."""
         atexit.unregister(self.close)
-        self._writer.close(CLOSE_SECONDS)
+        if self._writer is not None:
+            self._writer.close(CLOSE_SECONDS)
+
+    def _begin(self) -> None:
+        # A daemon forks twice, and each program that it runs is a fork as well.
+        if self._writer is None:
+            self._writer = LineWriter(self._put, dropped=_tell_dropped)
+            atexit.register(self.close)
 
     def _put(self, data: bytes) -> None:
         self._file.write(data.decode("utf-8"))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,38 @@ def test_what_is_not_shown_or_secret_is_not_written(tmp_path: Path) -> None:
     assert calm == ""
     line = written(tmp_path, {**said, "log_level": LogLevel.error, "it": SECRET})
     assert line.endswith(" [moltbot_gw.ws#error] ***\n")
+
+
+def test_after_the_fork_of_a_daemon_nobody_waits_for_the_disk() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "before\nafter\n", "")
+
+
+FORKING = """
+import os, sys, threading
+from moltbot_gw.logtarget import PatientFile
+
+class SlowFile:
+    is_slow = False
+    free = threading.Event()
+    def write(self, text):
+        if self.is_slow:
+            self.free.wait()
+        sys.stdout.write(text)
+
+slow = SlowFile()
+file = PatientFile(slow, forks=True)
+file.write("before\\n")
+sys.stdout.flush()
+child = os.fork()
+if child:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+slow.is_slow = True
+file.write("after\\n")
+slow.free.set()
+"""
 
 
 def written(folder: Path, event: dict[str, object]) -> str:

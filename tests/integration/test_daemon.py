@@ -425,4 +425,4 @@ async def test_background(
     assert _mode(logfile) == 0o600
     os.kill(int(pidfile.read_text()), signal.SIGTERM)
     await until(lambda: not pidfile.exists())
-    assert "the gateway has stopped" in logfile.read_text()
+    await until(lambda: "the gateway has stopped" in logfile.read_text())
