@@ -29,6 +29,10 @@ from moltbot_gw.logs.writer import LineWriter
 STDOUT = 1
 STDERR = 2
 
+MAX_FILE_BYTES = 1_000_000
+MOST_OLD_FILES = 64
+"""Of a file that twistd was named, beside the one that is written."""
+
 
 def find_log_target(
     options: Mapping[str, Any],
@@ -74,8 +78,13 @@ def _syslog(prefix: str) -> ILogObserver:
 
 
 def _file(path: str, *, forks: bool) -> PatientFile:
-    """Return what twistd writes its own file with; SIGUSR1 begins another."""
-    file = TwistedLogFile.fromFullPath(path)
+    """Return what twistd writes its own file with; SIGUSR1 begins another.
+
+    A full one is followed by another as well; twistd itself would keep them all.
+    """
+    file = TwistedLogFile.fromFullPath(
+        path, rotateLength=MAX_FILE_BYTES, maxRotatedFiles=MOST_OLD_FILES
+    )
     if not signal.getsignal(signal.SIGUSR1):
 
         def rotate(number: int, frame: object) -> None:

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from twisted.logger import LogLevel, formatEventAsClassicLogText
 
+from moltbot_gw.config import Logging
 from moltbot_gw.logs.levels import Levels
+from moltbot_gw.logs.rules import LogRules
 from moltbot_gw.logs.scribe import Scribe
 from moltbot_gw.logs.scrub import Scrubber
-from moltbot_gw.logtarget import TwistdFile
+from moltbot_gw.logtarget import (
+    MAX_FILE_BYTES,
+    MOST_OLD_FILES,
+    TwistdFile,
+    find_log_target,
+)
 
 SECRET = "a-secret-of-some-length"
 
@@ -36,6 +45,38 @@ def test_what_is_not_shown_or_secret_is_not_written(tmp_path: Path) -> None:
     assert calm == ""
     line = written(tmp_path, {**said, "log_level": LogLevel.error, "it": SECRET})
     assert line.endswith(" [moltbot_gw.ws#error] ***\n")
+
+
+def test_no_more_old_files_are_kept_than_a_bound(
+    tmp_path: Path, no_signal: None
+) -> None:
+    path = tmp_path / "gw.log"
+    path.write_bytes(b"x" * MAX_FILE_BYTES)
+    for number in range(1, MOST_OLD_FILES + 6):
+        path.with_name(f"gw.log.{number}").write_text(str(number))
+    rules = LogRules(Logging(), ())
+    target = find_log_target({"logfile": str(path)}, rules, None, {})
+    assert target is not None
+    target(
+        {
+            "log_time": 1.0,
+            "log_level": LogLevel.info,
+            "log_namespace": "a",
+            "log_format": "b",
+        }
+    )
+    assert path.read_text().endswith(" [a#info] b\n")
+    assert path.with_name("gw.log.1").stat().st_size == MAX_FILE_BYTES
+    old = {p.suffix for p in tmp_path.iterdir()} - {".log"}
+    assert old == {f".{number}" for number in range(1, MOST_OLD_FILES + 1)}
+
+
+@pytest.fixture
+def no_signal() -> Iterator[None]:
+    """Keep the handler of twistd's signal out of this process."""
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGUSR1, before)
 
 
 def test_after_the_fork_of_a_daemon_nobody_waits_for_the_disk() -> None:
