@@ -87,13 +87,11 @@ class GatewayChannel(HTTPChannel):
         self._host = self.transport.getHost()
         self.site.opened(self)
         limit_send_buffer(self.transport)
+        timeouts = self.site.policy.timeouts
         self._stall_watch = StallWatch(
-            self.transport,
-            self._clock,
-            self.site.policy.timeouts.stall,
-            self._stalled,
+            self.transport, self._clock, timeouts.stall, self._stalled
         )
-        self._deadline.set(self.site.policy.timeouts.header)
+        self._deadline.set(timeouts.header)
 
     def dataReceived(self, data: bytes) -> None:
         if self._successor is not None:
