@@ -48,6 +48,7 @@ class Load:
     port: int
     round: int
     wanted: int
+    chance: random.Random
     acknowledged: dict[str, list[str]] = attrs.Factory(dict)
     sent: int = 0
     enough: threading.Event = attrs.Factory(threading.Event)
@@ -72,10 +73,12 @@ class Load:
         number = 0
         with suppress(OSError, http.client.HTTPException):
             while True:
-                text = f"round {self.round} turn {number} of {user}"
-                number += 1
                 with self._lock:
                     self.sent += 1
+                    # Answers of one length would end together, with nobody under way.
+                    more = " and more" * self.chance.randrange(9)
+                text = f"round {self.round} turn {number} of {user}{more}"
+                number += 1
                 if not self._post(text, user, stream):
                     return
                 with self._lock:
@@ -179,7 +182,7 @@ def run_rounds(rounds: int, home: Path, seed: int = 1) -> Totals:
                     raise NotKept(f"{told[0]}, but it were {left_running}")
             last = number == rounds
             wanted = CLIENTS if last else chance.randint(1, _MOST_TURNS)
-            load = Load(port, number, wanted)
+            load = Load(port, number, wanted, chance)
             load.run(daemon)
         finally:
             daemon.kill()
