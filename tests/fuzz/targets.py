@@ -245,7 +245,7 @@ def websocket(data: bytes) -> None:
         client.connection.send(data[2:], by=step)
         control.advance(0.1)
         control.close()
-    assert log.problems == [], log.problems
+    assert _problems(log) == []
 
 
 def messages(data: bytes) -> None:
@@ -257,7 +257,12 @@ def messages(data: bytes) -> None:
         client.connection.send(wire)
         control.advance(0.1)
         control.close()
-    assert log.problems == [], log.problems
+    assert _problems(log) == []
+
+
+def _problems(log: LogTape) -> list[str]:
+    """Return what should not be: a run that nobody answers is cut off at the end."""
+    return [text for text in log.problems if not text.startswith("cutting off ")]
 
 
 TARGETS: dict[str, Target] = {
