@@ -25,9 +25,6 @@ _FAMILIES = {
     "key": ("key",),
 }
 _PREFIXES = tuple(prefix for family in _FAMILIES.values() for prefix in family)
-_SCHEMES = ("bearer ", "basic ")
-_NAMES = ("key", "token", "secret", "passw", "authorization", "cookie")
-_STARTS = ("aiza", "akia", "eyj")
 
 # The first group of an alternative, if it has one, is what stays.
 _LIKELY = re.compile(
@@ -47,30 +44,24 @@ _LIKELY = re.compile(
 
 _ENDS = "=: \t\n\r\"'\\"
 
+# The bare word "token" is none of them: each line of the access log counts tokens.
+_WORDS = (
+    *(f"token{end}" for end in _ENDS),
+    *("secret", "passw", "authorization", "cookie", "bearer ", "basic "),
+    *("aiza", "akia", "eyj", "://", "-----begin"),
+)
+
 # Nothing of the pattern can match without one of these, in lower case.  Most lines have
 # none, and to look for them costs a fraction of the pattern.
 _HINTS = (
     *(f"{prefix}{joint}" for prefix in _PREFIXES for joint in "-_"),
-    *(f"{name}{end}" for name in _NAMES[:2] for end in _ENDS),
-    *_NAMES[2:],
-    *_SCHEMES,
-    *_STARTS,
-    "://",
-    "-----begin",
+    *(f"key{end}" for end in _ENDS),
+    *_WORDS,
 )
 
-# No hint is there without one of these, of which there are half as many.  "key" stands
-# for the name as well; the bare word "token" does not, because each line of the access
-# log counts tokens.
-_STEMS = (
-    *_FAMILIES,
-    *(f"token{end}" for end in _ENDS),
-    *_NAMES[2:],
-    *_SCHEMES,
-    *_STARTS,
-    "://",
-    "-----begin",
-)
+# And no hint is there without one of these, of which there are half as many: "key" is a
+# family as well as a name.
+_STEMS = (*_FAMILIES, *_WORDS)
 
 
 class Scrubber:
