@@ -16,7 +16,7 @@ from moltbot_gw.http.answers import prepare_json
 from moltbot_gw.http.audience import Audience
 from moltbot_gw.http.eventids import wants_event_ids
 from moltbot_gw.http.idempotency import find_key
-from moltbot_gw.http.naming import find_target
+from moltbot_gw.http.naming import OwnHeaders, find_target, own_headers
 from moltbot_gw.http.pictures import Pictures
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.http.sse import Reading, SSEStream
@@ -60,8 +60,9 @@ class CompletionsHandler:
         """Return the body of the answer; None when it was streamed already."""
         options = self.options
         chat, key = _read(request, options.pictures)
-        wants_ids = wants_event_ids(request)
-        run = await self._start(request, chat, key, options.pictures)
+        own = own_headers(request.requestHeaders)
+        wants_ids = wants_event_ids(own)
+        run = await self._start(request, own, chat, key, options.pictures)
         self._audience.join(run)
         try:
             if chat.stream:
@@ -84,13 +85,14 @@ class CompletionsHandler:
     async def _start(
         self,
         request: GatewayRequest,
+        own: OwnHeaders,
         chat: ChatRequest,
         key: IdempotencyKey | None,
         pictures: Pictures,
     ) -> Run:
         setup = self._agents.setup
         target = find_target(
-            request.requestHeaders,
+            own,
             chat,
             setup.roster,
             global_scope=setup.global_scope,

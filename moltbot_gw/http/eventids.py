@@ -7,7 +7,7 @@ import re
 from moltbot_gw.agents.log import Position, RunLog
 from moltbot_gw.errors import InvalidRequest
 from moltbot_gw.events import RunEnded
-from moltbot_gw.http.naming import find_header, own_headers
+from moltbot_gw.http.naming import OwnHeaders, find_header
 from moltbot_gw.http.request import GatewayRequest
 from moltbot_gw.wire.chat_response import MOST_END_RECORDS
 
@@ -15,13 +15,13 @@ _ID = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 _SWITCH = {None: False, "false": False, "true": True}
 
 
-def wants_event_ids(request: GatewayRequest) -> bool:
+def wants_event_ids(own: OwnHeaders) -> bool:
     """Whether the client asks for ids (``x-moltbot-event-ids: true``).
 
     Nobody gets them unasked: a client with a parser of its own may know no other line
     than ``data:``.  Raises ``InvalidRequest`` for anything but true and false.
     """
-    said = find_header(own_headers(request.requestHeaders), "event-ids")
+    said = find_header(own, "event-ids")
     value = None if said is None else said.value.lower()
     if value not in _SWITCH:
         name = said.name if said else ""

@@ -48,20 +48,19 @@ class Said(msgspec.Struct, frozen=True):
 
 
 def find_target(
-    headers: Headers,
+    own: OwnHeaders,
     chat: ChatRequest,
     roster: Roster,
     *,
     global_scope: bool,
     principal: Principal = OWNER,
 ) -> Target:
-    """Return where *chat* of *principal* goes.
+    """Return where *chat* of *principal* goes, by the request's *own* headers.
 
     Raises ``Forbidden``, ``ModelNotFound`` for an agent that is not configured,
     ``InvalidRequest`` for headers that disagree, and for keys and models that a client
     may not use.
     """
-    own = own_headers(headers)
     target = _find(own, chat, roster, global_scope, principal)
     asked = find_header(own, "model")
     if asked is None:
