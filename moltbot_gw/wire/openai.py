@@ -192,19 +192,17 @@ class _Merger:
     def add(self, delta: _Delta) -> None:
         reasoning = delta.reasoning_content or delta.reasoning
         if reasoning:
-            self._turn_to(ReasoningDelta)
-            self._pieces.append(reasoning)
+            self._append(ReasoningDelta, reasoning)
         text = delta.content
         if isinstance(text, list):
             text = "".join(map(_part_text, text))
-        if text:
-            if self._kind is not TextDelta:  # it nearly always is
-                self._turn_to(TextDelta)
+        if text and self._kind is TextDelta:  # as nearly all
             self._pieces.append(text)
+        elif text:
+            self._append(TextDelta, text)
         if delta.refusal:
             self.refused = True
-            self._turn_to(TextDelta)
-            self._pieces.append(delta.refusal)
+            self._append(TextDelta, delta.refusal)
         if delta.tool_calls or delta.function_call:
             pieces = delta.tool_calls or [CallPiece(function=delta.function_call)]
             for piece in pieces:
@@ -224,10 +222,11 @@ class _Merger:
         else:
             self._events.append(event)
 
-    def _turn_to(self, kind: type[TextDelta] | type[ReasoningDelta]) -> None:
+    def _append(self, kind: type[TextDelta] | type[ReasoningDelta], text: str) -> None:
         if kind is not self._kind:
             self.finish()
             self._kind = kind
+        self._pieces.append(text)
 
     def finish(self) -> list[ModelEvent]:
         if self._pieces:
