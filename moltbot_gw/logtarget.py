@@ -165,8 +165,8 @@ def _tell_dropped(count: int) -> bytes:
 def _classic(entry: Entry) -> str:
     """Return what ``formatEventAsClassicLogText`` does, in a tenth of its time."""
     text = "\n\t".join((entry.text, *entry.trace))
-    level = getattr(entry.level, "name", "-")
-    return f"{_local_time(int(entry.time))} [{entry.namespace}#{level}] {text}\n"
+    part = f"{entry.namespace}#{entry.level.name}"
+    return f"{_local_time(int(entry.time))} [{part}] {text}\n"
 
 
 @lru_cache(2)  # lines come in the order of their times

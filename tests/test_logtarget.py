@@ -7,10 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from twisted.logger import LogLevel, formatEventAsClassicLogText
+from twisted.logger import (
+    LogEvent,
+    LogLevel,
+    formatEvent,
+    formatEventAsClassicLogText,
+)
 
 from moltbot_gw.config import Logging
 from moltbot_gw.logs.levels import Levels
+from moltbot_gw.logs.plain import Cleaned
 from moltbot_gw.logs.rules import LogRules
 from moltbot_gw.logs.scribe import Scribe
 from moltbot_gw.logs.scrub import Scrubber
@@ -45,6 +51,19 @@ def test_what_is_not_shown_or_secret_is_not_written(tmp_path: Path) -> None:
     assert calm == ""
     line = written(tmp_path, {**said, "log_level": LogLevel.error, "it": SECRET})
     assert line.endswith(" [moltbot_gw.ws#error] ***\n")
+
+
+def test_syslog_is_given_clean_texts_and_nothing_else() -> None:
+    given: list[LogEvent] = []
+    scribe = Scribe(Scrubber([SECRET]))
+    cleaned = Cleaned(given.append, scribe=scribe, levels=Levels("info", {}))  # type: ignore[arg-type]
+    event = {"log_time": 1.0, "log_namespace": "a", "log_format": "it is {it}"}
+    cleaned({**event, "log_level": LogLevel.debug, "it": "calm"})
+    cleaned({**event, "log_level": LogLevel.error, "it": SECRET})
+    (only,) = given
+    assert formatEvent(only) == "it is ***"
+    assert only["log_level"] is LogLevel.error
+    assert SECRET not in repr(only)
 
 
 def test_no_more_old_files_are_kept_than_a_bound(

@@ -1,4 +1,4 @@
-"""For the logs that twistd itself writes: the same events, made safe first."""
+"""For a log that Twisted itself writes, syslog's: the same events, made safe first."""
 
 from __future__ import annotations
 
