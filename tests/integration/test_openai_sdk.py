@@ -474,14 +474,20 @@ async def test_failure_inside_a_stream_is_raised(
 async def test_impatient_client_cancels_its_run(
     gateway: Gateway, provider: FakeProvider, stream: bool
 ) -> None:
-    provider.scripts.append(streamed(delta("x"), STALL))
+    provider.default = streamed(delta("x"), STALL)
 
     def work(client: openai.OpenAI) -> None:
         with pytest.raises((openai.APITimeoutError, openai.APIConnectionError)):
             _stream(client) if stream else _create(client)
 
-    await _with(gateway, work, timeout=0.2)
-    await within(1, provider.connections[0].when_closed())
+    # On a busy machine a client may give up before its run has come that far.
+    for patience in (0.2, 1.0, 5.0):
+        await _with(gateway, work, timeout=patience)
+        if provider.connections:
+            break
+    assert provider.connections
+    for connection in provider.connections:
+        await within(5, connection.when_closed())
     await gateway.when_idle()
 
 
