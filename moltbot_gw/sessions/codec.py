@@ -16,8 +16,12 @@ import msgspec
 from moltbot_gw.messages import Message
 from moltbot_gw.sessions.faults import TranscriptDamaged
 
-EntryRow = tuple[int, int, str, int, bytes, bytes]
-"""An entry to store: session, seq, run_id, created_ms, message, hash."""
+EntryRow = tuple[int, int, str, int, bytearray, bytearray]
+"""An entry to store: session, seq, run_id, created_ms, message, hash.
+
+Of all that holds bytes, sqlite3 takes only a ``bytearray`` as it is.  For any other, as
+for None and a bool, it first looks for an adapter, at ten times the cost.
+"""
 
 StoredEntry = tuple[int, str, int, bytes, bytes]
 """What is read of one: seq, run_id, created_ms, message, hash."""
@@ -55,7 +59,9 @@ def chained(
     for seq, message in enumerate(messages, last_seq + 1):
         body = _encode(message)
         head = _next_hash(head, (session_id, seq, run_id, created_ms), body)
-        rows.append((session, seq, run_id, created_ms, body, head))
+        rows.append(
+            (session, seq, run_id, created_ms, bytearray(body), bytearray(head))
+        )
     return rows
 
 
@@ -67,7 +73,9 @@ def rechained(
     head = first_hash(session_id)
     for seq, (_, run_id, created_ms, body, _) in enumerate(entries, 1):
         head = _next_hash(head, (session_id, seq, run_id, created_ms), body)
-        rows.append((session, seq, run_id, created_ms, body, head))
+        rows.append(
+            (session, seq, run_id, created_ms, bytearray(body), bytearray(head))
+        )
     return rows
 
 

@@ -86,7 +86,7 @@ def _first_entries(
             turn.agent_id,
             turn.started_at_ms,
             turn.started_at_ms,
-            turn.anonymous,
+            int(turn.anonymous),
             turn.provider,
             turn.model,
             len(rows),
@@ -118,7 +118,7 @@ def _more_entries(
         " provider = ?, model = ?, last_seq = ?, head = ? WHERE number = ?",
         (
             turn.started_at_ms,
-            turn.anonymous,
+            int(turn.anonymous),
             turn.provider,
             turn.model,
             last_seq + len(rows),
@@ -201,7 +201,7 @@ def end_turn(connection: sqlite3.Connection, turn: TurnEnd) -> None:
         " last_seq = ?, head = ? WHERE number = ?",
         (
             turn.ended_at_ms,
-            turn.state == "aborted",
+            int(turn.state == "aborted"),
             *_counts(turn.context),
             _counted(turn, last_seq + len(rows)),
             last_seq + len(rows),

@@ -52,7 +52,7 @@ def version_1(path: Path) -> Path:
         own.executemany("INSERT INTO entries VALUES (1, ?, ?, ?, ?, ?)", rows)
         own.execute(
             "INSERT INTO runs VALUES (1, 'run-1', 'local', 'm1', 1000, 'done', 2000,"
-            " NULL, 7, 3, 10, NULL, NULL)"
+            " NULL, 7, 3, 10, 4, 2)"
         )
         own.execute(
             "INSERT INTO runs (session, run_id, provider, model, started_ms, state)"
@@ -60,6 +60,11 @@ def version_1(path: Path) -> Path:
         )
     return path
 
+
+_RUNS = [
+    (1, "run-1", "local", "m1", 1000, "done", 2000, None, 7, 3, 10, 4, 2, None),
+    (1, "run-2", "local", "m1", 3000, "interrupted", *[None] * 7, "key"),
+]
 
 _OTHERS = {
     "kept_runs": ("key", b"\x01", "run-9", "main", KEY, 5000, b"{}"),
@@ -74,6 +79,7 @@ def version_3(version_1: Path) -> Path:
     with closing(sqlite3.connect(version_1, isolation_level=None)) as own:
         for number in (2, 3):
             own.executescript((folder / f"{number:04}.sql").read_text("utf-8"))
+        own.execute("UPDATE runs SET kept_key = 'key' WHERE run_id = 'run-2'")
         for table, row in _OTHERS.items():
             marks = ", ".join("?" * len(row))
             own.execute(f"INSERT INTO {table} VALUES ({marks})", row)
@@ -93,6 +99,9 @@ def test_rows_are_taken_over_as_they_are(
             "SELECT session, seq, run_id, created_ms, message, hash FROM entries"
         )
         assert entries.fetchall() == [(1, *row) for row in _chain()]
+        assert own.execute("SELECT * FROM runs").fetchall() == _RUNS
+        with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+            own.execute("UPDATE runs SET state = 'walking'")
         assert own.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert not own.execute("PRAGMA foreign_key_check").fetchall()
 
