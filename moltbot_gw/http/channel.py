@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
 from moltbot_gw.errors import (
@@ -29,6 +28,7 @@ from moltbot_gw.http.answers import raw_error
 from moltbot_gw.http.chunks import StrictChunks
 from moltbot_gw.http.deadline import Deadline
 from moltbot_gw.http.gate import Admitted, not_ascii, request_id_of, too_large
+from moltbot_gw.http.joined import JoinedChannel
 from moltbot_gw.stall import StallWatch, limit_send_buffer
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ _NO_HEADERS = Headers()
 _CONTROL = bytes(range(0x09)) + bytes(range(0x0A, 0x20)) + b"\x7f"
 
 
-class GatewayChannel(HTTPChannel):
+class GatewayChannel(JoinedChannel):
     """One client's connection.
 
     At any time it is in one of these phases, each with its absolute deadline: *idle*
@@ -65,7 +65,6 @@ class GatewayChannel(HTTPChannel):
     timeOut = None  # Twisted's idle time-out, which every byte resets
     _optimisticEagerReadSize = 2**62
     site: GatewaySite
-    transport: Any  # TCP or TLS
     requests: list[GatewayRequest]
 
     def __init__(self, clock: IReactorTime) -> None:
