@@ -3,7 +3,7 @@
 # zope.interface methods have no self, and mypy-zope understands that.
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -55,12 +55,12 @@ class IRunSink(Interface):
 class IModelProvider(Interface):
     """An adapter to one model service."""
 
-    def stream(request: ModelRequest, sink: IRunSink) -> Deferred[Completion]:
+    def stream(request: ModelRequest, sink: IRunSink) -> Awaitable[Completion]:
         """Call the model and feed *sink* with what it says, as it says it.
 
-        Cancelling the Deferred closes the service's socket at once.  The Deferred
-        errbacks with a ``ProviderFailed`` or ``ProviderTimedOut``, and with nothing
-        else; what was fed to the sink before stays there.
+        Begins when it is awaited, at the latest.  Cancelling who awaits it closes the
+        service's socket at once.  Raises ``ProviderFailed`` or ``ProviderTimedOut``,
+        and nothing else; what was fed to the sink before stays there.
         """
 
     def close() -> Deferred[None]:

@@ -59,7 +59,6 @@ from moltbot_gw.providers.streaming import (
     StreamDecoder,
     StreamingBody,
 )
-from moltbot_gw.unheld import from_coroutine
 from moltbot_gw.wire.providererror import ProviderError
 from moltbot_gw.wire.sse import EventTooLarge
 
@@ -128,13 +127,10 @@ class HTTPModel:
         self._client = client
         self._clock = clock
 
-    def stream(self, request: ModelRequest, sink: IRunSink) -> Deferred[Completion]:
-        return from_coroutine(self._stream(request, sink))
-
     def close(self) -> Deferred[None]:
         return self._client.close()
 
-    async def _stream(self, request: ModelRequest, sink: IRunSink) -> Completion:
+    async def stream(self, request: ModelRequest, sink: IRunSink) -> Completion:
         response = await self._send(request)
         if response.code != 200:
             raise await self._refusal(response)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -41,7 +41,7 @@ class ResponsesProvider:
         )
         self._model = HTTPModel(settings, response_format, client, clock)
 
-    def stream(self, request: ModelRequest, sink: IRunSink) -> Deferred[Completion]:
+    def stream(self, request: ModelRequest, sink: IRunSink) -> Awaitable[Completion]:
         return self._model.stream(request, sink)
 
     def close(self) -> Deferred[None]:

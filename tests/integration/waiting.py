@@ -12,6 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from moltbot_gw.events import Completion
+from moltbot_gw.interfaces import IModelProvider, IRunSink
+from moltbot_gw.messages import ModelRequest
 from tests.support.fake_provider import FakeProvider
 
 P = ParamSpec("P")
@@ -53,6 +56,17 @@ async def until_true(
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s")
         await deferLater(reactor, 10 * _GLANCE)
+
+
+def start_stream(
+    provider: IModelProvider, request: ModelRequest, sink: IRunSink
+) -> Deferred[Completion]:
+    """Begin to call *provider*; to cancel the Deferred is to cancel who awaits it."""
+
+    async def listen() -> Completion:
+        return await provider.stream(request, sink)
+
+    return start(listen())
 
 
 async def next_turn() -> None:

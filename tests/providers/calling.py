@@ -12,7 +12,7 @@ from moltbot_gw.errors import GatewayError
 from moltbot_gw.events import Completion
 from moltbot_gw.messages import ModelRequest
 from moltbot_gw.providers.factory import build_provider
-from tests.integration.waiting import reactor, within
+from tests.integration.waiting import reactor, start_stream, within
 from tests.providers.test_streaming import RecordingSink
 
 KEY = "sk-ant-test-0123456789abcdef"
@@ -40,7 +40,7 @@ class Caller:
         self.sink = RecordingSink()
 
     def stream(self, request: ModelRequest) -> Deferred[Completion]:
-        return within(10, self.adapter.stream(request, self.sink))
+        return within(10, start_stream(self.adapter, request, self.sink))
 
     async def failure(self, request: ModelRequest) -> GatewayError:
         """Return what a stream fails with; there is no secret in it."""

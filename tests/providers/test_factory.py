@@ -26,6 +26,7 @@ from tests.integration.waiting import (
     next_turn,
     reactor,
     socket_test,
+    start_stream,
     within,
 )
 from tests.providers.test_streaming import RecordingSink
@@ -66,7 +67,7 @@ async def _ask(
     """Return what *provider* is sent for *request*."""
     entry = msgspec.structs.replace(entry, base_url=provider.base_url)
     adapter = build_provider(name, entry, environ or {}, reactor)
-    await within(5, adapter.stream(request, RecordingSink()))
+    await within(5, start_stream(adapter, request, RecordingSink()))
     await next_turn()
     await adapter.close()
     return provider.requests[-1]
@@ -325,7 +326,7 @@ async def test_blanks_and_slash_around_an_address_do_no_harm(
     url = f" {provider.base_url}/ "
     entry = ProviderEntry(base_url=url, api_key=Secret("sk-1"), models=())
     adapter = build_provider("local", entry, {}, reactor)
-    await within(5, adapter.stream(REQUEST, RecordingSink()))
+    await within(5, start_stream(adapter, REQUEST, RecordingSink()))
     await next_turn()
     await adapter.close()
     assert provider.requests[0].line == "POST /v1/chat/completions HTTP/1.1"

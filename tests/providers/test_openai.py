@@ -52,6 +52,7 @@ from tests.integration.waiting import (
     reactor,
     socket_test,
     start,
+    start_stream,
     until,
     within,
 )
@@ -106,7 +107,7 @@ class Caller:
         self.sink = RecordingSink()
 
     def stream(self, request: ModelRequest = REQUEST) -> Deferred[Completion]:
-        return within(10, self.adapter.stream(request, self.sink))
+        return within(10, start_stream(self.adapter, request, self.sink))
 
     async def failure(self) -> GatewayError:
         """Return what a stream fails with; there is no secret in it."""
@@ -651,7 +652,7 @@ def _failed(waiting: Deferred[Completion]) -> list[Exception]:
 def test_connecting_takes_too_long() -> None:
     memory = MemoryReactorClock()
     caller = Caller("http://127.0.0.1:9/v1", memory, idle=20.0)
-    errors = _failed(caller.adapter.stream(REQUEST, caller.sink))
+    errors = _failed(start_stream(caller.adapter, REQUEST, caller.sink))
     memory.advance(19)
     assert not errors
     memory.advance(1)
@@ -664,7 +665,7 @@ def test_name_of_the_provider_does_not_resolve() -> None:
     memory = MemoryReactorClock()
     memory.nameResolver = NoNames()  # type: ignore[assignment]
     caller = Caller("http://provider.invalid/v1", memory)
-    errors = _failed(caller.adapter.stream(REQUEST, caller.sink))
+    errors = _failed(start_stream(caller.adapter, REQUEST, caller.sink))
     assert type(errors[0]) is ProviderFailed
     assert "host name does not resolve" in str(errors[0])
 
@@ -675,7 +676,7 @@ def test_name_of_the_provider_does_not_resolve() -> None:
 def test_cancel_while_connecting(log: list[str]) -> None:
     memory = MemoryReactorClock()
     caller = Caller("http://127.0.0.1:9/v1", memory)
-    waiting = caller.adapter.stream(REQUEST, caller.sink)
+    waiting = start_stream(caller.adapter, REQUEST, caller.sink)
     errors = _failed(waiting)
     waiting.cancel()
     assert isinstance(errors[0], CancelledError)

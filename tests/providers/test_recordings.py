@@ -44,6 +44,7 @@ from tests.integration.waiting import (
     next_turn,
     reactor,
     socket_test,
+    start_stream,
     within,
 )
 from tests.providers.test_streaming import Body, RecordingSink
@@ -128,7 +129,7 @@ class Listener:
 
     def ask(self, provider: IModelProvider) -> Deferred[None]:
         """Call *provider*; the Deferred fires at the end, and never fails."""
-        return provider.stream(REQUEST, self._sink).addBoth(self._ended)
+        return start_stream(provider, REQUEST, self._sink).addBoth(self._ended)
 
     def _ended(self, end: Completion | Failure) -> None:
         self._end = end
