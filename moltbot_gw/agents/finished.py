@@ -34,7 +34,7 @@ class FinishedRuns:
     def expect(self, run: Run) -> None:
         """Remember how *run* ends."""
         self._ended.pop(run.run_id, None)
-        run.when_ended().addCallback(self._remember, run.run_id)
+        run.on_end(self._remember)
 
     def when_ended(self, run_id: str) -> Deferred[RunOutcome]:
         """Return a fresh Deferred; cancelling it only stops waiting."""
@@ -47,7 +47,8 @@ class FinishedRuns:
         self._waiters.setdefault(run_id, []).append(waiter)
         return waiter
 
-    def _remember(self, outcome: RunOutcome, run_id: str) -> None:
+    def _remember(self, run: Run, outcome: RunOutcome) -> None:
+        run_id = run.run_id
         self._ended[run_id] = _Ended(outcome, self._clock.seconds())
         if len(self._ended) > MOST_REMEMBERED:
             self._ended.popitem(last=False)

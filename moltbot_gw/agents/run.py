@@ -97,6 +97,7 @@ class Run:
         self._source: IPushProducer | None = None
         self._source_paused = False
         self._speech = Speech(self.log)
+        self._endings: list[Callable[[Run, RunOutcome], None]] = []
         self._waiters: list[Deferred[RunOutcome]] = []
         self._interrupt: Callable[[GatewayError], None] | None = None
         self.cancelled: GatewayError | None = None
@@ -145,9 +146,19 @@ class Run:
         if outcome.state == "done":
             self._speech.finish()
         self._tell(RunEnded(outcome))
+        for told in self._endings:
+            try:
+                told(self, outcome)
+            except Exception:
+                # What counts or keeps runs must not hold up who waits for this one.
+                _log.failure("the end of run {run_id} failed", run_id=self.run_id)
         while self._waiters:
             # One by one: what a waiter does may cancel another.
             self._waiters.pop(0).callback(outcome)
+
+    def on_end(self, told: Callable[[Run, RunOutcome], None]) -> None:
+        """Have *told* called at the end, before all who wait for it."""
+        self._endings.append(told)
 
     def on_cancel(self, interrupt: Callable[[GatewayError], None] | None) -> None:
         """Name what ``cancel`` stops from now on; None when nothing can be stopped.
@@ -212,11 +223,10 @@ class Run:
         """Note that one more client waits for this run."""
         self._readers += 1
 
-    def release(self, reason: GatewayError) -> None:
-        """Note that such a client has gone; without the last one, cancel the run."""
+    def release(self) -> bool:
+        """Note that such a client has gone; return whether that was the last one."""
         self._readers -= 1
-        if not self._readers:
-            self.cancel(reason)
+        return not self._readers
 
     def subscribe(self, subscriber: IRunSubscriber, start: Position = START) -> Cursor:
         """Let *subscriber* read the log from *start* on, until ``unsubscribe``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -151,12 +152,12 @@ class AgentService:
         )
         if not request.principal.is_owner:
             chars = sum(map(_chars_of, request.messages))
-            run.when_ended().addCallback(_measure, run, chars, meter)
+            run.on_end(partial(_measure, chars, meter))
         run.created = int(self._unix_time())
         run.echo, run.wants_usage = request.echo, request.wants_usage
         self._runs[run.run_id] = run
         self._finished.expect(run)
-        run.when_ended().addCallback(self._keep, run)
+        run.on_end(self._ended.keep)
         for observer in self._observers:
             try:
                 observer(run)
@@ -284,9 +285,6 @@ class AgentService:
         _log.critical("runs that do not end: {count}", count=len(self._runs))
         self._tell_idle()
 
-    def _keep(self, outcome: RunOutcome, run: Run) -> None:
-        self._ended.keep(run, outcome)
-
     def _forget(self, _: object, run: Run) -> None:
         del self._runs[run.run_id]
         if not self._runs:
@@ -298,7 +296,7 @@ class AgentService:
             idle.callback(None)
 
 
-def _measure(outcome: RunOutcome, run: Run, asked: int, meter: RunMeter) -> None:
+def _measure(asked: int, meter: RunMeter, run: Run, outcome: RunOutcome) -> None:
     """Tell *meter* what the run has used; it was asked in *asked* characters.
 
     Providers count at the end of an answer.  Of one that was cut off before, whoever

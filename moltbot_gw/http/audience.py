@@ -87,4 +87,5 @@ class Audience:
 
 
 def _release(run: Run) -> None:
-    run.release(ClientGone("The client closed the connection."))
+    if run.release() and run.outcome is None:
+        run.cancel(ClientGone("The client closed the connection."))

@@ -91,9 +91,9 @@ class RunFigures:
         )
 
     def _follow(self, run: Run) -> None:
-        run.when_ended().addCallback(self._ended, run)
+        run.on_end(self._ended)
 
-    def _ended(self, outcome: RunOutcome, run: Run) -> None:
+    def _ended(self, run: Run, outcome: RunOutcome) -> None:
         agent, model = run.agent_id, run.model or NOBODY
         provider, key = model.partition("/")[0], run.principal
         self._runs.add(agent, provider, outcome.state, key)

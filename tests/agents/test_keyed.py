@@ -555,7 +555,9 @@ class Clients(RuleBasedStateMachine):
     @rule(data=st.data())
     def let_go(self, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.runs) - 1))
-        self.runs.pop(index).release(GONE)
+        run = self.runs.pop(index)
+        if run.release():
+            run.cancel(GONE)
 
     @precondition(lambda self: self.store.held)
     @rule()

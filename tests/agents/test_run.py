@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from moltbot_gw.agents.log import Cursor, Position
 from moltbot_gw.agents.run import Run
 from moltbot_gw.agents.text import BLOCK_CHARS
-from moltbot_gw.errors import ClientGone, GatewayError, ProviderFailed, RunAborted
+from moltbot_gw.errors import GatewayError, ProviderFailed, RunAborted
 from moltbot_gw.events import (
     ModelEvent,
     ReasoningDelta,
@@ -291,24 +291,33 @@ def test_watcher_reads_from_the_start() -> None:
     assert watcher.events == [RunStarted(1), TextDelta("a"), RunEnded(DONE)]
 
 
-def test_run_is_cancelled_with_its_last_client() -> None:
-    run, reason = run_of(), ClientGone("gone")
-    run.hold()
-    run.hold()
-    run.release(ClientGone("the first"))
-    assert run.cancelled is None
-    run.hold()
-    run.release(ClientGone("the second"))
-    run.release(reason)
-    assert run.cancelled is reason
-
-
-def test_client_that_goes_after_the_end_cancels_nothing() -> None:
+def test_run_knows_when_its_last_client_has_gone() -> None:
     run = run_of()
     run.hold()
-    run.end(DONE)
-    run.release(ClientGone("gone"))
-    assert run.cancelled is None
+    run.hold()
+    assert not run.release()
+    run.hold()
+    assert not run.release()
+    assert run.is_held
+    assert run.release()
+    assert not run.is_held
+
+
+def test_who_is_told_of_the_end_harms_nobody() -> None:
+    run = run_of()
+    told: list[object] = []
+
+    def fail(_: Run, outcome: RunOutcome) -> None:
+        raise ZeroDivisionError
+
+    run.when_ended().addCallback(lambda _: told.append("who waits"))
+    run.on_end(lambda _, outcome: told.append(outcome))
+    run.on_end(fail)
+    run.on_end(lambda _, outcome: told.append(outcome))
+    with logged_failures() as failures:
+        run.end(DONE)
+    assert told == [DONE, DONE, "who waits"]
+    assert [failure.type for failure in failures] == [ZeroDivisionError]
 
 
 Said = list[tuple[type[TextDelta] | type[ReasoningDelta], str]]
