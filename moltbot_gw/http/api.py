@@ -115,12 +115,8 @@ class Api(Resource):
     def render(self, request: GatewayRequest) -> int:
         """Answer *request*; when its client goes, its handler is cancelled."""
         handling: Deferred[bytes | None] = maybeDeferred(self._handle, request)
-        if not handling.called:
-            request.notifyFinish().addErrback(lambda _: handling.cancel())
-        handling.addErrback(unheld)
-        handling.addErrback(self._failed, request)
-        handling.addCallback(_finish, request)
-        handling.addErrback(_give_up, request)
+        request.handling = handling
+        handling.addBoth(_handled, request)
         return NOT_DONE_YET
 
     def _handle(self, request: GatewayRequest) -> Any:
@@ -137,24 +133,26 @@ class Api(Resource):
         endpoint, arguments = self._map.match(path.decode("utf-8"), method)
         return endpoint, dict(arguments)
 
-    @staticmethod
-    def _failed(failure: Failure, request: GatewayRequest) -> bytes | None:
-        if request.is_gone:
-            if not failure.check(CancelledError):
-                _log.failure("request {id} failed", failure, id=request.request_id)
-            return None
-        return _answer_failure(request, failure)
+
+def _handled(result: bytes | Failure | None, request: GatewayRequest) -> None:
+    """End *request* with what its handler came to: a body, or what it failed with."""
+    try:
+        body = _failed(result, request) if isinstance(result, Failure) else result
+        if not request.is_gone:
+            if body is not None:
+                request.write(body)
+            request.finish()
+    except Exception:
+        request.processingFailed(Failure())
 
 
-def _give_up(failure: Failure, request: GatewayRequest) -> None:
-    request.processingFailed(failure)
-
-
-def _finish(body: bytes | None, request: GatewayRequest) -> None:
-    if not request.is_gone:
-        if body is not None:
-            request.write(body)
-        request.finish()
+def _failed(failure: Failure, request: GatewayRequest) -> bytes | None:
+    unheld(failure)
+    if request.is_gone:
+        if not failure.check(CancelledError):
+            _log.failure("request {id} failed", failure, id=request.request_id)
+        return None
+    return _answer_failure(request, failure)
 
 
 def _answer_failure(request: GatewayRequest, failure: Failure) -> bytes | None:

@@ -8,6 +8,7 @@ from io import BytesIO
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString
@@ -42,7 +43,7 @@ class GatewayRequest(server.Request):
     *request_id* and *route* are set before ``process``; *refusal* when the gate refused
     a request without a body, whose connection can be used again; *admitted* when it
     has let the request in; *run_id* and *run_report* by a handler that has a run, for
-    the access log.
+    the access log.  *handling* is cancelled when the client goes.
     """
 
     defaultContentType = None
@@ -55,6 +56,7 @@ class GatewayRequest(server.Request):
     admitted: Admitted = STRANGER
     run_id: str | None = None
     run_report: Callable[[], RunReport] | None = None
+    handling: Deferred[Any] | None = None
     started = 0.0
     content: BytesIO
     _body_bytes = 0
@@ -105,6 +107,12 @@ class GatewayRequest(server.Request):
     def is_gone(self) -> bool:
         """Whether nobody can be answered any more."""
         return bool(self._disconnected or self.finished)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Let the handler go with its client."""
+        super().connectionLost(reason)
+        if self.handling is not None:
+            self.handling.cancel()
 
     def take_body(self) -> bytes:
         """Return the body and forget it: a stream may last for hours."""
