@@ -139,9 +139,10 @@ def _handled(result: bytes | Failure | None, request: GatewayRequest) -> None:
     try:
         body = _failed(result, request) if isinstance(result, Failure) else result
         if not request.is_gone:
-            if body is not None:
-                request.write(body)
-            request.finish()
+            if body is None:
+                request.finish()
+            else:
+                request.answer(body)
     except Exception:
         request.processingFailed(Failure())
 

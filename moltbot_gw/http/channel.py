@@ -277,6 +277,7 @@ class GatewayChannel(JoinedChannel):
     # -- the answer
 
     def requestDone(self, request: GatewayRequest) -> None:
+        self.release()
         self._pipelined = 0
         if not self.persistent:
             # Nothing but unsent bytes keeps the connection from closing.

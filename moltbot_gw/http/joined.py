@@ -1,4 +1,4 @@
-"""A channel whose heads and chunks are one piece each."""
+"""A channel that writes what belongs together in one piece."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ class JoinedChannel(HTTPChannel):
     """Joins what belongs together before it is written.
 
     A head is thirty pieces and a chunk four, and Twisted's transports look at each by
-    itself, which takes longer than the copying.
+    itself, which takes longer than the copying.  Between ``hold`` and ``release``, when
+    an answer is whole as it begins, head and body are one piece, too.
     """
 
     transport: Any  # TCP or TLS
+    _held: list[bytes] | None = None
+
+    def hold(self) -> None:
+        """Write nothing until ``release``."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was held; harmless when nothing was."""
+        held, self._held = self._held, None
+        if held:
+            self.transport.write(b"".join(held))
 
     def writeHeaders(
         self, version: bytes, code: bytes, reason: bytes, headers: Headers
@@ -27,7 +39,13 @@ class JoinedChannel(HTTPChannel):
             for value in values
         ]
         head = b"%b %b %b\r\n%b\r\n" % (version, code, reason, b"".join(lines))
-        self.transport.write(head)
+        self.write(head)
+
+    def write(self, data: bytes) -> None:
+        if self._held is None:
+            self.transport.write(data)
+        else:
+            self._held.append(data)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        self.transport.write(b"".join(iovec))
+        self.write(b"".join(iovec))

@@ -121,6 +121,12 @@ class GatewayRequest(server.Request):
         self.content = BytesIO()
         return body
 
+    def answer(self, body: bytes) -> None:
+        """Write the whole answer; its headers have been set."""
+        self.channel.hold()
+        self.write(body)
+        self.finish()
+
     def process(self) -> None:
         """Answer the refusal, or let Klein find the handler by the canonical path."""
         self.site = self.channel.site
@@ -133,8 +139,7 @@ class GatewayRequest(server.Request):
         for label, left in self.admitted.headers:
             headers.setRawHeaders(label, [left])
         if self.refusal is not None:
-            self.write(prepare_error(self, self.refusal))
-            self.finish()
+            self.answer(prepare_error(self, self.refusal))
         elif self.is_preflight:
             self._answer_preflight()
         else:

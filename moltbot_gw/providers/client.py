@@ -15,7 +15,7 @@ from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.abstract import isIPAddress
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
@@ -23,7 +23,6 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
-    IConsumer,
     IPushProducer,
     IStreamClientEndpoint,
 )
@@ -43,30 +42,9 @@ from twisted.web.iweb import (
 )
 from zope.interface import implementer
 
+from moltbot_gw.providers.body import BytesProducer
 from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.pool import PooledAgent
-
-
-@implementer(IBodyProducer)
-class BytesProducer:
-    """A request body that is in memory; ``FileBodyProducer`` needs a cooperator."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """All has been written already."""
-
-    def resumeProducing(self) -> None:
-        """All has been written already."""
-
-    def stopProducing(self) -> None:
-        """All has been written already."""
 
 
 class CompressedAnswer(Exception):

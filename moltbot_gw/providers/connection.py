@@ -28,7 +28,7 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
 from moltbot_gw.providers.framing import BadAnswer, Framing, framing_of
@@ -137,8 +137,8 @@ class ProviderConnection(Protocol):
 
     # -- for the agent
 
-    def send(self, head: bytes, producer: IBodyProducer | None) -> Deferred[IResponse]:
-        """Send a request; fire with the answer once its head is there.
+    def send(self, request: bytes) -> Deferred[IResponse]:
+        """Send a whole *request*; fire with the answer once its head is there.
 
         Errbacks with ``ResponseNeverReceived`` if the connection ends before the first
         byte, with ``ResponseFailed`` if it ends inside the head or that is malformed.
@@ -148,9 +148,7 @@ class ProviderConnection(Protocol):
         self._head_bytes = 0
         answer: Deferred[IResponse] = Deferred(lambda _: self._give_up())
         self._answer = answer
-        self.transport.write(head)
-        if producer is not None:
-            producer.startProducing(self.transport)
+        self.transport.write(request)
         return answer
 
     def abort(self) -> None:

@@ -22,6 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from moltbot_gw.providers.body import BytesProducer
 from moltbot_gw.providers.connection import ProviderConnection
 from moltbot_gw.providers.headers import FixedHeaders
 
@@ -66,20 +67,20 @@ class PooledAgent:
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
         """Send a request to this agent's own address, whatever *uri* is."""
-        assert isinstance(headers, FixedHeaders), "treq hands on what it was given"
-        head = self._head(method, headers, bodyProducer)
+        # treq hands on what it was given.
+        assert isinstance(headers, FixedHeaders)
+        assert isinstance(bodyProducer, BytesProducer)
+        message = self._message(method, headers, bodyProducer.body)
         while self._idle:
             connection, since = self._idle.popitem()
             if self._clock.seconds() - since < IDLE_SECONDS:
-                return connection.send(head, bodyProducer)
+                return connection.send(message)
             connection.abort()
         self.connects += 1
         connecting: Deferred[Any] = self._endpoint.connect(
             _QuietFactory.forProtocol(lambda: ProviderConnection(self))
         )
-        return connecting.addCallback(
-            lambda connection: connection.send(head, bodyProducer)
-        )
+        return connecting.addCallback(lambda connection: connection.send(message))
 
     def close_idle(self) -> Deferred[None]:
         """Close the connections that nobody uses; fire when they are closed."""
@@ -114,13 +115,12 @@ class PooledAgent:
         if not self._idle:
             self._stop_sweeping()
 
-    def _head(
-        self, method: bytes, headers: FixedHeaders, producer: IBodyProducer | None
-    ) -> bytes:
-        length = (
-            b"" if producer is None else b"Content-Length: %d\r\n" % producer.length
+    def _message(self, method: bytes, headers: FixedHeaders, body: bytes) -> bytes:
+        head = b"%s%s%sContent-Length: %d\r\n\r\n" % (
+            *(method, self._opening),
+            *(headers.lines, len(body)),
         )
-        return b"%s%s%s%s\r\n" % (method, self._opening, headers.lines, length)
+        return head + body
 
     def _sweep(self) -> None:
         self._sweeping = None

@@ -27,7 +27,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from moltbot_gw.providers.client import BytesProducer
+from moltbot_gw.providers.body import BytesProducer
 from moltbot_gw.providers.connection import MAX_HEAD_BYTES
 from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.pool import (
