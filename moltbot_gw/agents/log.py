@@ -7,7 +7,7 @@ and what has been overtaken meanwhile (an older state of a tool at work) is left
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -107,7 +107,7 @@ class RunLog:
         """Begin with *entries*, of a run that has ended."""
         self._entries = list(entries)
         self._updates: dict[str, int] = {}
-        self.has_text = any(True for _ in self._texts(TextDelta))
+        self.has_text = bool(self._texts(TextDelta))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -176,14 +176,16 @@ class RunLog:
 
     def text(self, kind: TextKind = TextDelta) -> str:
         """Return all text, or all reasoning."""
-        return "".join(entry.segment.whole() for entry in self._texts(kind))
+        return "".join([entry.segment.whole() for entry in self._texts(kind)])
 
     def text_since(self, start: int, kind: TextKind) -> str:
         """Return the same from the entry *start* on, without gaps."""
         return "".join(
-            entry.segment.whole()
-            for entry in self._texts(kind, start)
-            if not entry.is_gap
+            [
+                entry.segment.whole()
+                for entry in self._texts(kind, start)
+                if not entry.is_gap
+            ]
         )
 
     def text_until(self, position: Position, max_chars: int) -> str | None:
@@ -200,11 +202,12 @@ class RunLog:
             pieces.append(entry.segment.whole()[:length])
         return "".join(pieces)
 
-    def _texts(self, kind: TextKind, start: int = 0) -> Iterator[TextEntry]:
-        for index in range(start, len(self._entries)):
-            entry = self._entries[index]
-            if isinstance(entry, TextEntry) and entry.kind is kind:
-                yield entry
+    def _texts(self, kind: TextKind, start: int = 0) -> list[TextEntry]:
+        return [
+            entry
+            for entry in self._entries[start:]
+            if isinstance(entry, TextEntry) and entry.kind is kind
+        ]
 
 
 class Cursor:

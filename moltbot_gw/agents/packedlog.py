@@ -50,7 +50,7 @@ def pack(log: RunLog) -> PackedLog:
 
     The texts are shared with it, not copied.
     """
-    return tuple(_packed(log.entry(index)) for index in range(len(log)))
+    return tuple([_packed(log.entry(index)) for index in range(len(log))])
 
 
 def unpack(packed: PackedLog, outcome: RunOutcome) -> RunLog:
@@ -60,11 +60,8 @@ def unpack(packed: PackedLog, outcome: RunOutcome) -> RunLog:
 
 def footprint(packed: PackedLog) -> int:
     """Return about how many bytes of memory what was said takes."""
-    return sum(
-        ENTRY_BYTES + entry.text.footprint
-        for entry in packed
-        if isinstance(entry, (_Words, _Call))
-    )
+    said = [entry.text for entry in packed if isinstance(entry, (_Words, _Call))]
+    return sum([ENTRY_BYTES + text.footprint for text in said])
 
 
 def _packed(entry: LogEntry) -> _Entry:

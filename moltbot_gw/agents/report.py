@@ -53,7 +53,7 @@ class RunReporter:
         if outcome is not None and outcome.usage.total_tokens:
             fields["prompt_tokens"] = outcome.usage.prompt_tokens
             fields["completion_tokens"] = outcome.usage.completion_tokens
-        words = " ".join(f"{name}={value}" for name, value in fields.items())
+        words = " ".join([f"{name}={value}" for name, value in fields.items()])
         return RunReport(f"run={run.run_id} {words}", {"run_id": run.run_id, **fields})
 
     def _tag(self, key: str) -> str:

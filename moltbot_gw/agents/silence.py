@@ -50,7 +50,7 @@ class SilenceFilter:
         self._held = ""
         self._passes = False  # open, and nothing is held
         self._shown = ""  # the last piece that came out
-        self._rest = TextSegment()
+        self._rest: TextSegment | None = None  # of a silent message
 
     def feed(self, text: str) -> str:
         """Take the next piece; return what may be shown, which may be nothing."""
@@ -68,13 +68,16 @@ class SilenceFilter:
 
     def withheld(self) -> str:
         """Return what has not come out: the end of the message, or all of it."""
-        return self._rest.whole() + self._held
+        rest = self._rest.whole() if self._rest is not None else ""
+        return rest + self._held
 
     def _weigh(self, text: str) -> str:
         text = self._held + text
         if self._state == "start":
             self._state = _judge(text)
         if self._state == "silent":
+            if self._rest is None:
+                self._rest = TextSegment()
             self._rest.append(text)
             self._held = ""
             return ""
