@@ -16,7 +16,13 @@ from moltbot_gw.events import AttemptFailed, Completion
 from moltbot_gw.interfaces import IModelProvider
 from moltbot_gw.messages import ModelRequest, UserMessage
 from moltbot_gw.providers.factory import build_provider
-from tests.integration.waiting import next_turn, reactor, socket_test, within
+from tests.integration.waiting import (
+    next_turn,
+    reactor,
+    socket_test,
+    start_stream,
+    within,
+)
 from tests.providers.test_streaming import RecordingSink
 from tests.support.fake_provider import FakeProvider, plain, said
 
@@ -37,7 +43,7 @@ async def _call(
         request = ModelRequest(
             model=model.model, system="", messages=(UserMessage("hi"),)
         )
-        return within(10, provider.stream(request, sink))
+        return within(10, start_stream(provider, request, sink))
 
     completion, model = await Failover(health).call(
         [Candidate(ModelRef(name, "m"), each) for name, each in adapters.items()],
