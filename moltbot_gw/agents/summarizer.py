@@ -13,6 +13,7 @@ from moltbot_gw.agents.lists import lists_of
 from moltbot_gw.agents.summary import Summarize, SummaryTask, write_summary
 from moltbot_gw.errors import InvalidRequest, ProviderFailed, ProviderTimedOut
 from moltbot_gw.events import CompactionEnded, CompactionEvent, CompactionStarted
+from moltbot_gw.unheld import from_coroutine
 
 SUMMARY_SECONDS = 300.0
 """How long all calls for one summary may take."""
@@ -66,7 +67,7 @@ class Summarizer:
             self.on_event(CompactionEnded(will_retry=will_retry and goes_on))
 
     async def _write(self, task: SummaryTask, summarize: Summarize) -> str:
-        writing = defer.Deferred.fromCoroutine(write_summary(task, summarize))
+        writing = from_coroutine(write_summary(task, summarize))
         try:
             text = await writing.addTimeout(SUMMARY_SECONDS, self.clock)
         except defer.TimeoutError:

@@ -65,6 +65,31 @@ async def test_a_client_that_leaves_leaves_no_circles(
     assert not found
 
 
+@socket_test
+async def test_a_client_that_leaves_in_a_summary_leaves_no_circles(
+    gateway: Gateway, provider: FakeProvider
+) -> None:
+    too_long = {"error": {"message": "no", "code": "context_length_exceeded"}}
+
+    async def ask_and_leave(user: str) -> None:
+        provider.default = said("b" * 4000)
+        for _ in range(2):
+            await post(gateway, ask("go " * 3000, user=user))
+        provider.scripts += [plain(400, too_long), streamed(delta("half"), STALL)]
+        asked = len(provider.requests)
+        client = await send(gateway, ask("go", user=user))
+        await until(lambda: len(provider.requests) == asked + 2)
+        client.transport.abortConnection()
+        await gateway.when_idle()
+
+    await ask_and_leave("first")
+    with collected() as found:
+        for number in range(TURNS):
+            await ask_and_leave(f"user-{number}")
+    del found[FACTORY]
+    assert not found
+
+
 @pytest.mark.parametrize(
     ("script", "status"),
     [
