@@ -79,6 +79,11 @@ def version_3(version_1: Path) -> Path:
     with closing(sqlite3.connect(version_1, isolation_level=None)) as own:
         for number in (2, 3):
             own.executescript((folder / f"{number:04}.sql").read_text("utf-8"))
+        own.execute(
+            "INSERT INTO runs SELECT 9, 'orphan', provider, model, started_ms, state,"
+            " ended_ms, error_code, NULL, NULL, NULL, NULL, NULL, NULL FROM runs"
+            " WHERE run_id = 'run-1'"
+        )
         own.execute("UPDATE runs SET kept_key = 'key' WHERE run_id = 'run-2'")
         for table, row in _OTHERS.items():
             marks = ", ".join("?" * len(row))

@@ -29,7 +29,10 @@ INSERT INTO checked_runs
     SELECT session, run_id, provider, model, started_ms, state, ended_ms, error_code,
            prompt_tokens, completion_tokens, total_tokens, cached_tokens,
            reasoning_tokens, kept_key
-    FROM runs ORDER BY session, run_id;
+    FROM runs
+    -- Whoever deleted a session by hand may have left its runs behind.
+    WHERE session IN (SELECT number FROM sessions)
+    ORDER BY session, run_id;
 
 DROP TABLE runs;
 
