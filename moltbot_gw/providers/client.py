@@ -42,7 +42,6 @@ from twisted.web.iweb import (
 )
 from zope.interface import implementer
 
-from moltbot_gw.providers.body import BytesProducer
 from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.pool import PooledAgent
 
@@ -162,7 +161,7 @@ class ProviderClient:
             "POST",
             _STAND_IN,
             headers=headers,
-            data=BytesProducer(body),
+            data=body,
             cookies=self._no_cookies,
             allow_redirects=False,
             unbuffered=True,

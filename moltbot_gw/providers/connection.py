@@ -33,6 +33,9 @@ from zope.interface import implementer
 
 from moltbot_gw.providers.framing import BadAnswer, Framing, framing_of
 
+MAX_JOINED_BYTES = 64 * 1024
+"""A larger body is written behind its head; it is not worth copying."""
+
 MAX_HEAD_BYTES = 64 * 1024
 """Status line and headers, interim answers (1xx) included."""
 
@@ -137,8 +140,8 @@ class ProviderConnection(Protocol):
 
     # -- for the agent
 
-    def send(self, request: bytes) -> Deferred[IResponse]:
-        """Send a whole *request*; fire with the answer once its head is there.
+    def send(self, head: bytes, body: bytes) -> Deferred[IResponse]:
+        """Send a request; fire with the answer once its head is there.
 
         Errbacks with ``ResponseNeverReceived`` if the connection ends before the first
         byte, with ``ResponseFailed`` if it ends inside the head or that is malformed.
@@ -148,7 +151,11 @@ class ProviderConnection(Protocol):
         self._head_bytes = 0
         answer: Deferred[IResponse] = Deferred(lambda _: self._give_up())
         self._answer = answer
-        self.transport.write(request)
+        if len(body) <= MAX_JOINED_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self.transport.write(body)
         return answer
 
     def abort(self) -> None:

@@ -19,10 +19,9 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 from twisted.web.client import URI
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IResponse
 from zope.interface import implementer
 
-from moltbot_gw.providers.body import BytesProducer
 from moltbot_gw.providers.connection import ProviderConnection
 from moltbot_gw.providers.headers import FixedHeaders
 
@@ -64,23 +63,30 @@ class PooledAgent:
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
+        bodyProducer: Any = None,
     ) -> Deferred[IResponse]:
-        """Send a request to this agent's own address, whatever *uri* is."""
+        """Send a request to this agent's own address, whatever *uri* is.
+
+        Its body is the bytes themselves: they are there, and need no producer.
+        """
         # treq hands on what it was given.
         assert isinstance(headers, FixedHeaders)
-        assert isinstance(bodyProducer, BytesProducer)
-        message = self._message(method, headers, bodyProducer.body)
+        assert isinstance(bodyProducer, bytes)
+        body = bodyProducer
+        head = b"%s%s%sContent-Length: %d\r\n\r\n" % (
+            *(method, self._opening),
+            *(headers.lines, len(body)),
+        )
         while self._idle:
             connection, since = self._idle.popitem()
             if self._clock.seconds() - since < IDLE_SECONDS:
-                return connection.send(message)
+                return connection.send(head, body)
             connection.abort()
         self.connects += 1
         connecting: Deferred[Any] = self._endpoint.connect(
             _QuietFactory.forProtocol(lambda: ProviderConnection(self))
         )
-        return connecting.addCallback(lambda connection: connection.send(message))
+        return connecting.addCallback(lambda connection: connection.send(head, body))
 
     def close_idle(self) -> Deferred[None]:
         """Close the connections that nobody uses; fire when they are closed."""
@@ -114,13 +120,6 @@ class PooledAgent:
         self._idle.pop(connection, None)
         if not self._idle:
             self._stop_sweeping()
-
-    def _message(self, method: bytes, headers: FixedHeaders, body: bytes) -> bytes:
-        head = b"%s%s%sContent-Length: %d\r\n\r\n" % (
-            *(method, self._opening),
-            *(headers.lines, len(body)),
-        )
-        return head + body
 
     def _sweep(self) -> None:
         self._sweeping = None

@@ -26,7 +26,6 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from moltbot_gw.providers.client import (
-    BytesProducer,
     CompressedAnswer,
     ProviderClient,
     discard,
@@ -342,11 +341,3 @@ def test_name_that_does_not_resolve_is_an_error() -> None:
     client = _memory_client(memory, url)
     failures = _failure_of(client.post(FixedHeaders(Headers()), b"{}"))
     assert failures[0].check(DNSLookupError)
-
-
-def test_body_producer_says_its_length() -> None:
-    producer = BytesProducer(b"abc")
-    producer.pauseProducing()
-    producer.resumeProducing()
-    producer.stopProducing()
-    assert producer.length == 3

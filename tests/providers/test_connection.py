@@ -27,8 +27,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IResponse
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from moltbot_gw.providers.body import BytesProducer
-from moltbot_gw.providers.connection import MAX_HEAD_BYTES
+from moltbot_gw.providers.connection import MAX_HEAD_BYTES, MAX_JOINED_BYTES
 from moltbot_gw.providers.headers import FixedHeaders
 from moltbot_gw.providers.pool import (
     IDLE_SECONDS,
@@ -103,7 +102,7 @@ class Caller:
 
     def ask(self, body: bytes = b"{}") -> Deferred[IResponse]:
         headers = FixedHeaders(Headers({b"X-A": [b"1"]}))
-        return self.agent.request(b"POST", b"", headers, BytesProducer(body))
+        return self.agent.request(b"POST", b"", headers, body)
 
     def receive(self, data: bytes, index: int = 0) -> None:
         self.provider.protocols[index].dataReceived(data)
@@ -145,6 +144,14 @@ def test_a_request_is_written_whole(caller: Caller) -> None:
         b"Accept-Encoding: identity\r\n"
         b"Content-Length: 4\r\n\r\nbody"
     )
+
+
+@pytest.mark.parametrize("size", [MAX_JOINED_BYTES, MAX_JOINED_BYTES + 1])
+def test_a_large_body_follows_its_head(caller: Caller, size: int) -> None:
+    caller.ask(b"x" * size).addErrback(lambda _: None)
+    head, _, body = caller.provider.sockets[0].value().partition(b"\r\n\r\n")
+    assert head.endswith(b"Content-Length: %d" % size)
+    assert body == b"x" * size
 
 
 @pytest.mark.parametrize(
