@@ -147,7 +147,8 @@ class Run:
         if outcome.state == "done" and self._speech is not None:
             self._speech.finish()
         self._tell(RunEnded(outcome))
-        for told in self._endings:
+        endings, self._endings = self._endings, []
+        for told in endings:
             try:
                 told(self, outcome)
             except Exception:
@@ -158,7 +159,8 @@ class Run:
             self._waiters.pop(0).callback(outcome)
 
     def on_end(self, told: Callable[[Run, RunOutcome], None]) -> None:
-        """Have *told* called at the end, before all who wait for it."""
+        """Have *told* called at the end, which is to come, before all who wait."""
+        assert self.outcome is None
         self._endings.append(told)
 
     def on_cancel(self, interrupt: Callable[[GatewayError], None] | None) -> None:

@@ -171,7 +171,7 @@ class GatewayRequest(server.Request):
             super().unregisterProducer()
 
     def processingFailed(self, reason: Any) -> Any:
-        """Never show Twisted's HTML page; Klein's error handler answers before this."""
+        """Never show Twisted's HTML page; failures of handlers do not come here."""
         self._log.failure("request {id} failed", failure=reason, id=self.request_id)
         self.channel.abort()
         return reason

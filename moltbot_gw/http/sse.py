@@ -137,7 +137,7 @@ class SSEStream:
                 self._run.flow_changed()
 
     def stopProducing(self) -> None:
-        """The connection is lost; Klein cancels the handler, which closes us."""
+        """The connection is lost; with it goes the handler, which closes us."""
 
     def _take_batch(self, cursor: Cursor) -> list[bytes]:
         records: list[bytes] = []

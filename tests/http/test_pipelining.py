@@ -52,6 +52,18 @@ def test_what_lies_behind_a_body_in_one_segment_is_the_next_request(
     assert statuses == [400, 400, 400, 200]
 
 
+def test_an_answer_that_is_whole_is_written_in_one_piece(gateway: Gateway) -> None:
+    refused = http_request("GET", "/models/ghost")
+    connection = gateway.send(http_request() + refused + chat_request())
+    gateway.model.calls[0].finish()
+    pieces = connection.socket.writes
+    assert [piece[:12] for piece in pieces] == [
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 404",
+        b"HTTP/1.1 200",
+    ]
+
+
 def test_many_requests_in_one_segment_are_all_answered(gateway: Gateway) -> None:
     connection = gateway.send(http_request() * 2000)
     assert len(connection.answers()) == 2000
