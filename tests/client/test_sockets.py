@@ -136,7 +136,7 @@ class _Answer(Protocol):
 @pytest.mark.parametrize(
     ("text", "error", "match"),
     [
-        (b"", TimedOut, "timeout after 1000ms"),
+        (b"", TimedOut, "timeout after 300ms"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", ConnectFailed, "404"),
     ],
 )
@@ -148,7 +148,7 @@ async def test_who_speaks_no_websocket(
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
     url = f"ws://127.0.0.1:{port.getHost().port}"
     with pytest.raises(error, match=match):
-        await connect(reactor, Target(url=url), timeout=1)
+        await connect(reactor, Target(url=url), timeout=0.3)
     await port.stopListening()
 
 

@@ -113,7 +113,7 @@ async def test_stall_that_is_too_long_ends_the_run(
     provider.scripts.append(said(*_text(12 * _MEGABYTE, seed=3)))
     client = await _send_slowly(gateway, ask("go", stream=True))
     source = (await within(5, provider.when_asked())).connection
-    await within(5, source.when_closed())
+    await within(3, source.when_closed())
     await gateway.when_idle()
     client.resume()
     await within(5, client.closed)
@@ -146,7 +146,7 @@ async def test_stop_while_a_refused_client_lingers(
     await gateway.stop_now()
     await until(lambda: not gateway.connections)
     client.transport.abortConnection()
-    await within(5, client.closed)
+    await within(1, client.closed)
 
 
 # -- gone clients
@@ -200,7 +200,7 @@ class Leaver:
         client.transport.write(whole[: self.chance.randrange(1, len(whole))])
         await until(lambda: self.gateway.connections)
         self._leave(client)
-        await within(5, client.closed)
+        await within(1, client.closed)
 
     async def _in_a_lane(self) -> None:
         first = await self._ask(streamed(delta("x"), STALL))

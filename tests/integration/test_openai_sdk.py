@@ -487,7 +487,7 @@ async def test_impatient_client_cancels_its_run(
             break
     assert provider.connections
     for connection in provider.connections:
-        await within(5, connection.when_closed())
+        await within(1, connection.when_closed())
     await gateway.when_idle()
 
 

@@ -310,7 +310,7 @@ async def test_failure_told_in_the_stream(
     assert type(error) is expected
     assert error.message == 'The model provider "claude" failed: no luck with ***.'
     assert caller.sink.text == ("x" if before else "")
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 @pytest.mark.parametrize("end", [CLOSE, RESET])
@@ -349,7 +349,7 @@ async def test_silence(provider: FakeProvider, script: Any) -> None:
     caller = _caller_of(provider.base_url, idle=0.1)
     provider.scripts.append(script)
     assert isinstance(await caller.failure(REQUEST), ProviderTimedOut)
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
     await caller.adapter.close()
 
 
@@ -375,7 +375,7 @@ async def test_cancel_closes_the_socket(
         await until(lambda: caller.sink.events)
     streaming.cancel()
     await waiting
-    await within(5, asked.connection.when_closed())
+    await within(1, asked.connection.when_closed())
     assert caller.sink.source is None
 
 

@@ -219,7 +219,7 @@ async def test_cancel_on_a_pooled_connection_is_no_reason_to_try_again(
     waiting.cancel()
     with pytest.raises((CancelledError, ResponseNeverReceived)):
         await waiting
-    await within(5, asked.connection.when_closed())
+    await within(1, asked.connection.when_closed())
     assert len(provider.requests) == 2
     await caller.client.close()
 
@@ -233,7 +233,7 @@ async def test_compressed_answer_is_refused_and_its_socket_closed(
     provider.scripts.append(script)
     with pytest.raises(CompressedAnswer):
         await caller.post()
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
     await caller.client.close()
 
 
@@ -252,7 +252,7 @@ async def test_discarding_closes_the_socket(
 ) -> None:
     provider.scripts.append(streamed(b"x", STALL))
     discard(await caller.post())
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
     await caller.client.close()
 
 

@@ -462,7 +462,7 @@ async def test_refusal_with_an_endless_body_is_cut(
     ]
     provider.scripts.append(endless)
     assert (await caller.failure()).code == "provider_error"
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -545,7 +545,7 @@ async def test_error_in_the_stream(
     error = await failing
     assert type(error) is ProviderFailed
     assert "overheated, key ***" in error.message
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 @pytest.mark.parametrize("code", ["overloaded_error", 429, "503"])
@@ -584,7 +584,7 @@ async def test_event_that_is_too_large(provider: FakeProvider, caller: Caller) -
     endless = [b"data: " + b"x" * 2**20] + [b"x" * 2**20] * (MAX_EVENT_BYTES // 2**20)
     provider.scripts.append(streamed(*endless, STALL))
     assert "too large" in (await caller.failure()).message
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 @socket_test
@@ -592,7 +592,7 @@ async def test_compressed_answer(provider: FakeProvider, caller: Caller) -> None
     script = streamed(b"\x1f\x8b", STALL, Content_Encoding="gzip")
     provider.scripts.append(script)
     assert "compressed" in (await caller.failure()).message
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 @socket_test
@@ -615,7 +615,7 @@ async def test_silence_before_the_head(provider: FakeProvider) -> None:
     error = await caller.failure()
     assert type(error) is ProviderTimedOut
     assert (error.status, error.code) == (504, "provider_timeout")
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 @socket_test
@@ -625,7 +625,7 @@ async def test_silence_in_the_stream(provider: FakeProvider) -> None:
     error = await caller.failure()
     assert type(error) is ProviderTimedOut
     assert caller.sink.text == "x"
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 @socket_test
@@ -635,7 +635,7 @@ async def test_silence_in_a_whole_reply(provider: FakeProvider) -> None:
     provider.scripts.append([head(200, fields) + b'{"choices"', STALL])
     error = await caller.failure()
     assert isinstance(error, (ProviderFailed, ProviderTimedOut))
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 def _failed(waiting: Deferred[Completion]) -> list[Exception]:
@@ -711,7 +711,7 @@ async def _cancel(provider: FakeProvider, caller: Caller, stage: str) -> None:
     waiting.cancel()
     with pytest.raises(CancelledError):
         await waiting
-    await within(5, asked.connection.when_closed())
+    await within(1, asked.connection.when_closed())
     assert caller.sink.source is None
     assert len(provider.requests) == 1
 

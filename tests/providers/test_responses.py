@@ -180,7 +180,7 @@ async def test_failure_told_in_the_stream(
     assert type(error) is expected
     assert error.message == 'The model provider "gpt" failed: no luck with ***.'
     assert caller.sink.text == "x"
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
 
 
 @pytest.mark.parametrize("end", [CLOSE, RESET])
@@ -200,5 +200,5 @@ async def test_silence(provider: FakeProvider) -> None:
     caller = _caller_of(provider.base_url, idle=0.1)
     provider.scripts.append(streamed(responses.words(0, "x"), STALL))
     assert isinstance(await caller.failure(REQUEST), ProviderTimedOut)
-    await within(5, provider.connections[0].when_closed())
+    await within(1, provider.connections[0].when_closed())
     await caller.adapter.close()
