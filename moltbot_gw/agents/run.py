@@ -96,7 +96,7 @@ class Run:
         self._governing: list[IRunSubscriber] = []
         self._source: IPushProducer | None = None
         self._source_paused = False
-        self._speech: Speech | None = None
+        self._speech = Speech(self.log)
         self._endings: list[Callable[[Run, RunOutcome], None]] = []
         self._waiters: list[Deferred[RunOutcome]] = []
         self._interrupt: Callable[[GatewayError], None] | None = None
@@ -125,13 +125,12 @@ class Run:
 
         What it calls is shown to readers only if it is one of *client_tools*.
         """
-        first_call = 0 if self._speech is None else self._speech.next_call
-        self._speech = Speech(self.log, client_tools, first_call)
+        self._speech = Speech(self.log, client_tools, self._speech.next_call)
         return self._speech
 
     def end_round(self) -> None:
         """The model's message is whole: let out what was held back of it."""
-        if self._speech is not None and self._speech.finish():
+        if self._speech.finish():
             self._wake()
 
     def tell(self, event: SideEvent) -> None:
@@ -144,7 +143,7 @@ class Run:
         assert self.outcome is None, "a run ends once"
         self.outcome = outcome
         self.ended_at = self._now()
-        if outcome.state == "done" and self._speech is not None:
+        if outcome.state == "done":
             self._speech.finish()
         self._tell(RunEnded(outcome))
         endings, self._endings = self._endings, []
@@ -183,9 +182,8 @@ class Run:
 
     def said(self) -> str:
         """Return the same with what is kept back of it (see ``silence``), to store."""
-        shown, speech = self.text(), self._speech
-        rest = "" if speech is None else speech.withheld()
-        apart = rest and shown and not (speech and speech.is_shown)
+        shown, rest = self.text(), self._speech.withheld()
+        apart = rest and shown and not self._speech.is_shown
         return shown + (GAP if apart else "") + rest
 
     def reasoning(self) -> str:
@@ -274,8 +272,6 @@ class Run:
         if self.outcome is not None or self.cancelled is not None:
             self.is_cut = True
             return
-        if self._speech is None:
-            self._speech = Speech(self.log)
         if self.spoke_at is None:
             self.spoke_at = self._now()
         for event in events:

@@ -78,8 +78,6 @@ class TextSegment:
 
     def whole(self) -> str:
         """Return all of it; as large as it is, so only for the end of a run."""
-        if not self._blocks:
-            return "".join(self._pieces)
         blocks = [zlib.decompress(block).decode("utf-8") for block in self._blocks]
         return "".join(blocks + self._pieces)
 
