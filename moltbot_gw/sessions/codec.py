@@ -55,23 +55,33 @@ def chained(
     created_ms: int,
 ) -> list[EntryRow]:
     """Return the rows that append *messages* to the chain that ends in *head*."""
-    rows: list[EntryRow] = []
-    for seq, message in enumerate(messages, last_seq + 1):
-        body = _encode(message)
-        head = _next_hash(head, (session_id, seq, run_id, created_ms), body)
-        rows.append(
-            (session, seq, run_id, created_ms, bytearray(body), bytearray(head))
-        )
-    return rows
+    links = [
+        (seq, run_id, created_ms, _encode(message))
+        for seq, message in enumerate(messages, last_seq + 1)
+    ]
+    return _linked(session, session_id, head, links)
 
 
 def rechained(
     session: int, session_id: str, entries: Iterable[StoredEntry]
 ) -> list[EntryRow]:
     """Return the rows that begin the chain of *session_id* with copies of *entries*."""
+    links = [
+        (seq, run_id, created_ms, body)
+        for seq, (_, run_id, created_ms, body, _) in enumerate(entries, 1)
+    ]
+    return _linked(session, session_id, first_hash(session_id), links)
+
+
+def _linked(
+    session: int,
+    session_id: str,
+    head: bytes,
+    links: Iterable[tuple[int, str, int, bytes]],
+) -> list[EntryRow]:
+    """Return the rows of *links* (seq, run_id, created_ms, message) behind *head*."""
     rows: list[EntryRow] = []
-    head = first_hash(session_id)
-    for seq, (_, run_id, created_ms, body, _) in enumerate(entries, 1):
+    for seq, run_id, created_ms, body in links:
         head = _next_hash(head, (session_id, seq, run_id, created_ms), body)
         rows.append(
             (session, seq, run_id, created_ms, bytearray(body), bytearray(head))
