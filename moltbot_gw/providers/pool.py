@@ -73,10 +73,8 @@ class PooledAgent:
         assert isinstance(headers, FixedHeaders)
         assert isinstance(bodyProducer, bytes)
         body = bodyProducer
-        head = b"%s%s%sContent-Length: %d\r\n\r\n" % (
-            *(method, self._opening),
-            *(headers.lines, len(body)),
-        )
+        length = b"Content-Length: %d\r\n\r\n" % len(body)
+        head = method + self._opening + headers.lines + length
         while self._idle:
             connection, since = self._idle.popitem()
             if self._clock.seconds() - since < IDLE_SECONDS:
