@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
 from moltbot_gw.errors import LabelTaken, StoreFailed
@@ -28,7 +27,7 @@ from moltbot_gw.sessions import (
 )
 from moltbot_gw.sessions.batches import GroupCommit, one_by_one
 from moltbot_gw.sessions.connection import open_reader, open_writer
-from moltbot_gw.sessions.worker import Worker
+from moltbot_gw.sessions.worker import IWorkerReactor, Worker
 from moltbot_gw.stored import (
     ALL_SESSIONS,
     AgentSessions,
@@ -53,26 +52,19 @@ _A = TypeVar("_A")
 _R = TypeVar("_R")
 
 
-GATHER_SECONDS = 0.008
-"""How long a commit waits for company.  A turn takes seconds, and under load this
-halves what a commit costs: fewer flushes, wake-ups and fights for the interpreter.
-And who was acknowledged together goes on together, through code that the processor
-then has at hand: up to an eighth of a whole request."""
-
-
 @implementer(ISessionStore)
 class SqliteSessionStore:
     """Sessions in the SQLite file *path*, written by one thread and read by another.
 
-    Of *reactor* only ``callFromThread`` is used.  After a failure that made the file
-    unusable, calls try to open it again every *reopen_interval* seconds at most; a
-    file that is moved away is then made anew, with a line in the log.
+    After a failure that made the file unusable, calls try to open it again every
+    *reopen_interval* seconds at most; a file that is moved away is then made anew, with
+    a line in the log.
     """
 
     def __init__(
         self,
         path: Path,
-        reactor: IReactorFromThreads,
+        reactor: IWorkerReactor,
         *,
         reopen_interval: float = 1.0,
     ) -> None:
@@ -87,7 +79,6 @@ class SqliteSessionStore:
             reactor=reactor,
             reopen_interval=reopen_interval,
             on_lost=lambda: self._reader.drop(),
-            gather_seconds=GATHER_SECONDS,
         )
         self._reader = Worker(
             name="session store reader",

@@ -2,6 +2,7 @@
 
 What must hold: each Deferred fires exactly once, in the reactor thread; the thread
 outlives every failure of a job or of the storage; nothing here blocks the reactor.
+When the thread gets its jobs is decided in ``gathering``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from threading import Thread
 from typing import TypeVar, Union
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,10 +26,9 @@ from moltbot_gw.sessions import faults
 from moltbot_gw.sessions.batches import Job, Perform
 from moltbot_gw.sessions.connection import Identity, identity
 from moltbot_gw.sessions.faults import Unusable
+from moltbot_gw.sessions.gathering import Gathering
 
 _log = Logger()
-
-_MOST_JOBS = 256
 
 _A = TypeVar("_A")
 _R = TypeVar("_R")
@@ -39,12 +39,15 @@ class _Signal(Enum):
     STOP = "there is no next job"
 
 
+class IWorkerReactor(IReactorFromThreads, IReactorTime):
+    """What a worker needs of a reactor."""
+
+
 class Worker:
     """Runs jobs on one SQLite connection, many at a time if many wait.
 
     The file is opened for the first job, and again for a later one after it could not
-    be opened or was lost to a fault, at most once in *reopen_interval* seconds.  While
-    jobs come together, one waits *gather_seconds* for others to share its batch with.
+    be opened or was lost to a fault, at most once in *reopen_interval* seconds.
     *opener*, *perform* and *on_lost* are called in the worker's thread.
 
     *faults* counts what went wrong since the start.
@@ -57,10 +60,9 @@ class Worker:
         path: Path,
         opener: Callable[[Path], sqlite3.Connection],
         perform: Perform,
-        reactor: IReactorFromThreads,
+        reactor: IWorkerReactor,
         reopen_interval: float,
         on_lost: Callable[[], None],
-        gather_seconds: float = 0.0,
     ) -> None:
         self._path = path
         self._opener = opener
@@ -68,8 +70,8 @@ class Worker:
         self._reactor = reactor
         self._reopen_interval = reopen_interval
         self._on_lost = on_lost
-        self._gather_seconds = gather_seconds
-        self._queue: SimpleQueue[Union[Job, _Signal]] = SimpleQueue()
+        self._gathering = Gathering(reactor, self._hand_over)
+        self._queue: SimpleQueue[Union[list[Job], _Signal]] = SimpleQueue()
         self._name = name
         # Made for the first job: twistd forks before, and Python 3.13 cannot start a
         # thread in a child that was made in its parent.
@@ -90,7 +92,7 @@ class Worker:
     @property
     def waiting(self) -> int:
         """How many jobs nobody has begun yet."""
-        return self._queue.qsize()
+        return len(self._gathering)
 
     def ask(
         self, work: Callable[[sqlite3.Connection, _A], _R], argument: _A
@@ -101,11 +103,8 @@ class Worker:
         """
         if self._closers is not None:
             return fail(StoreFailed("The session store is closed."))
-        if self._thread is None:
-            self._thread = Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
         done: Deferred[_R] = Deferred()
-        self._queue.put(Job(work, argument, done))
+        self._gathering.add(Job(work, argument, done))
         return done
 
     def drop(self) -> None:
@@ -116,6 +115,7 @@ class Worker:
         """Do the jobs asked for before, then close the file and end the thread."""
         if self._closers is None:
             self._closers = []
+            self._gathering.flush()
             self._queue.put(_Signal.STOP)
         if self._thread is None or not self._thread.is_alive():
             return succeed(None)
@@ -123,24 +123,20 @@ class Worker:
         self._closers.append(closed)
         return closed
 
+    def _hand_over(self, jobs: list[Job]) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        self._queue.put(jobs)
+
     def _work(self) -> None:
         """Be the thread."""
-        going, crowded = True, False
-        while going:
-            batch = [self._queue.get()]
-            if crowded:
-                # Who had company has it again soon; who is alone need not wait.
-                time.sleep(self._gather_seconds)
-            while len(batch) < _MOST_JOBS and not self._queue.empty():
-                batch.append(self._queue.get())
-            crowded = len(batch) > 1
-            jobs = [item for item in batch if isinstance(item, Job)]
-            going = _Signal.STOP not in batch
-            if _Signal.DROP in batch:
+        while (item := self._queue.get()) is not _Signal.STOP:
+            if isinstance(item, _Signal):
                 self._disconnect()
-            if jobs:
-                self._do(jobs)
-                self._reactor.callFromThread(_acknowledge, jobs)
+            else:
+                self._do(item)
+                self._reactor.callFromThread(self._acknowledge, item)
         self._disconnect()
         self._reactor.callFromThread(self._ended)
 
@@ -200,17 +196,19 @@ class Worker:
         else:
             tell(_log.failure, "session store: a job failed", Failure(error))
 
+    def _acknowledge(self, jobs: list[Job]) -> None:
+        try:
+            for job in jobs:
+                if job.error is None:
+                    job.done.callback(job.result)
+                else:
+                    job.done.errback(faults.for_client(job.error))
+        finally:
+            self._gathering.batch_done()
+
     def _ended(self) -> None:
         assert self._thread is not None
         self._thread.join()  # it has nothing left to do
         closers, self._closers = self._closers, []
         for closed in closers or ():
             closed.callback(None)
-
-
-def _acknowledge(jobs: list[Job]) -> None:
-    for job in jobs:
-        if job.error is None:
-            job.done.callback(job.result)
-        else:
-            job.done.errback(faults.for_client(job.error))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moltbot_gw.events import OutcomeState, Usage
 from moltbot_gw.messages import AssistantMessage, Message, UserMessage
+from moltbot_gw.sessions.worker import IWorkerReactor
 from moltbot_gw.stored import IdempotencyKey, KeptError, KeptOutcome, TurnEnd, TurnStart
 
 _R = TypeVar("_R")
@@ -21,12 +24,29 @@ KEY = "agent:main:main"
 PATIENCE = 20.0
 
 
-@implementer(IReactorFromThreads)
+@implementer(IWorkerReactor)
 class Pump:
-    """Runs what threads hand over, in the thread of the test, while it waits."""
+    """Runs what threads hand over, in the thread of the test, while it waits.
+
+    Its timers ring as soon as it waits, whatever their delay.
+    """
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+
+    def seconds(self) -> float:
+        return time.monotonic()
+
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: Any, **kwargs: Any
+    ) -> IDelayedCall:
+        clock = Clock()
+        call = clock.callLater(delay, callable, *args, **kwargs)
+        self._calls.put(lambda: clock.advance(delay))
+        return call
+
+    def getDelayedCalls(self) -> list[IDelayedCall]:
+        raise NotImplementedError
 
     def callFromThread(
         self, callable: Callable[..., object], *args: Any, **kwargs: Any
