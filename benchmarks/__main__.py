@@ -76,7 +76,13 @@ def measure_cpu(rounds: int, requests: int) -> list[dict[str, Any]]:
     results = []
     print("CPU a request, median of the rounds' ratios")
     print(f"{'':24}{'gateway us':>12}{'proxy us':>12}{'ratio':>8}")
-    for stream, clients in ((False, 1), (False, 16), (True, 1), (True, 16)):
+    for stream, clients in (
+        (False, 1),
+        (False, 16),
+        (False, 64),
+        (True, 1),
+        (True, 16),
+    ):
         result = cpu.measure(
             stream=stream,
             clients=clients,
