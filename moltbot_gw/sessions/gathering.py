@@ -1,13 +1,14 @@
 """Jobs on their way to a worker's thread: when it gets them, and with whom.
 
 What must hold: the thread gets all jobs, in the order in which they were asked for; it
-has one batch at a time; nobody waits for company longer than ``GATHER_SECONDS``.
+has one batch at a time; nobody waits for company longer than ``GATHER_SECONDS`` and a
+pause.
 
 Chosen: the reactor gathers, and the thread sleeps until a batch is complete.  Each
 change between the two costs a fight for the interpreter and memory that one processor
 has to fetch from another.  Rejected: a fixed time to gather (all clients of a small
 crowd wait for its end, and who sleeps often pays for cold caches at each waking) and
-none (commits of one or two jobs each).
+none (commits of one or two jobs each).  Reads share no commit: they waited for nothing.
 """
 
 from __future__ import annotations
@@ -31,16 +32,21 @@ GATHER_SECONDS = 0.008
 class Gathering:
     """The jobs that wait; *hand_over* gives the thread a batch of them.
 
-    Who comes alone goes at once.  Who comes soon after others went together waits until
-    nobody has come for a moment, because then there is company again, as a rule.
-    Only the reactor's thread may use it.
+    Who comes alone goes at once.  If *for_company*, who comes soon after others went
+    together waits until nobody has come for a moment, because then there is company
+    again, as a rule.  Only the reactor's thread may use it.
     """
 
     def __init__(
-        self, clock: IReactorTime, hand_over: Callable[[list[Job]], None]
+        self,
+        clock: IReactorTime,
+        hand_over: Callable[[list[Job]], None],
+        *,
+        for_company: bool,
     ) -> None:
         self._clock = clock
         self._hand_over = hand_over
+        self._for_company = for_company
         self._jobs: list[Job] = []
         self._is_thread_busy = False
         self._crowded = False
@@ -72,11 +78,11 @@ class Gathering:
             self._go()
 
     def _begin(self) -> None:
-        if not self._crowded:
+        if self._for_company and self._crowded:
+            self._until = self._clock.seconds() + GATHER_SECONDS
+            self._wait()
+        else:
             self._go()
-            return
-        self._until = self._clock.seconds() + GATHER_SECONDS
-        self._wait()
 
     def _wait(self) -> None:
         self._seen = len(self._jobs)

@@ -79,6 +79,7 @@ class SqliteSessionStore:
             reactor=reactor,
             reopen_interval=reopen_interval,
             on_lost=lambda: self._reader.drop(),
+            waits_for_company=True,
         )
         self._reader = Worker(
             name="session store reader",

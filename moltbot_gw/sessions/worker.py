@@ -47,7 +47,8 @@ class Worker:
     """Runs jobs on one SQLite connection, many at a time if many wait.
 
     The file is opened for the first job, and again for a later one after it could not
-    be opened or was lost to a fault, at most once in *reopen_interval* seconds.
+    be opened or was lost to a fault, at most once in *reopen_interval* seconds.  With
+    *waits_for_company*, jobs that come together are gathered (see ``gathering``).
     *opener*, *perform* and *on_lost* are called in the worker's thread.
 
     *faults* counts what went wrong since the start.
@@ -63,6 +64,7 @@ class Worker:
         reactor: IWorkerReactor,
         reopen_interval: float,
         on_lost: Callable[[], None],
+        waits_for_company: bool = False,
     ) -> None:
         self._path = path
         self._opener = opener
@@ -70,7 +72,9 @@ class Worker:
         self._reactor = reactor
         self._reopen_interval = reopen_interval
         self._on_lost = on_lost
-        self._gathering = Gathering(reactor, self._hand_over)
+        self._gathering = Gathering(
+            reactor, self._hand_over, for_company=waits_for_company
+        )
         self._queue: SimpleQueue[Union[list[Job], _Signal]] = SimpleQueue()
         self._name = name
         # Made for the first job: twistd forks before, and Python 3.13 cannot start a

@@ -21,12 +21,13 @@ from moltbot_gw.sessions.gathering import (
 class Desk:
     """Jobs that are numbers, and the batches of them that the thread was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_company: bool = True) -> None:
         self.clock = Clock()
         self.batches: list[list[int]] = []
         self.gathering = Gathering(
             self.clock,
             lambda jobs: self.batches.append([job.argument for job in jobs]),
+            for_company=for_company,
         )
 
     def add(self, *numbers: int) -> None:
@@ -79,6 +80,18 @@ def test_after_company_one_waits_for_more(crowd: Desk) -> None:
     assert crowd.batches == []  # somebody came meanwhile
     crowd.clock.advance(PAUSE_SECONDS)
     assert crowd.batches == [[3, 4]]
+
+
+def test_who_shares_nothing_waits_for_nobody() -> None:
+    desk = Desk(for_company=False)
+    desk.add(0, 1, 2)
+    desk.done()
+    desk.done()
+    desk.add(3, 4)
+    assert desk.batches == [[0], [1, 2], [3]]
+    desk.done()
+    assert desk.batches == [[0], [1, 2], [3], [4]]
+    assert desk.clock.getDelayedCalls() == []
 
 
 def test_who_came_while_the_thread_was_busy_waits_too(crowd: Desk) -> None:
